@@ -1,0 +1,30 @@
+# The order of the house, lowest first. A module may depend only on modules above it in this list (earlier).
+# Written once: CMake refuses anything else, tools/check_layers checks the includes, ARCHITECTURE.md draws it.
+set(GNOMON_LAYERS
+  base
+  proto
+  table
+  expr
+  net
+  sql
+  runtime
+  tracking
+  pit
+  dataset
+  feature_definition
+  feature_plan
+  feature_registry
+  feature_offline
+  feature_online
+  feature_engine
+  feature_store
+  model
+  train
+  train_torch
+  train_job
+  serve
+  feature_server
+  model_server
+  demo
+  cli
+)
