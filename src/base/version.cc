@@ -1,0 +1,7 @@
+#include "base/version.h"
+
+namespace gnomon {
+
+const char* const kVersion = GNOMON_VERSION;
+
+}  // namespace gnomon
