@@ -1,0 +1,10 @@
+#pragma once
+
+#include "base/error.h"
+
+namespace gnomon::table::internal {
+
+/// Registers Arrow's compute kernels once; cheap afterwards. Thread-safe.
+Status InitializeCompute();
+
+}  // namespace gnomon::table::internal

@@ -1,0 +1,82 @@
+#include <arrow/array.h>
+#include <arrow/array/util.h>
+#include <arrow/type.h>
+
+#include "table/column.h"
+#include "table/file_schema_internal.h"
+
+namespace gnomon::table::internal {
+
+namespace {
+
+/// Index of the first column of this name, -1 when there is none (Arrow's own look-up refuses
+/// double names).
+int IndexOf(const arrow::Schema& schema, const std::string& name) {
+  for (int i = 0; i < schema.num_fields(); ++i) {
+    if (schema.field(i)->name() == name) return i;
+  }
+  return -1;
+}
+
+Result<int> FindColumn(const arrow::Schema& schema, const std::string& name,
+                       const std::string& path) {
+  const int index = IndexOf(schema, name);
+  if (index >= 0) return index;
+  return MakeError(ErrorKind::kNotFound, Concat("no such column in ", path, ": ", Quoted(name)), {},
+                   DidYouMean(name, schema.field_names()));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<arrow::Schema>> TableSchema(const arrow::Schema& first,
+                                                   const std::string& path,
+                                                   const ReadOptions& options) {
+  if (!options.time_column.empty())
+    GNOMON_RETURN_NOT_OK(FindColumn(first, options.time_column, path).status());
+  arrow::FieldVector fields;
+  if (options.columns.empty()) fields = first.fields();
+  for (const std::string& name : options.columns) {
+    GNOMON_ASSIGN_OR_RETURN(const int index, FindColumn(first, name, path));
+    fields.push_back(first.field(index));
+  }
+  for (auto& field : fields) field = field->RemoveMetadata();
+  return arrow::schema(std::move(fields));
+}
+
+Result<FilePlan> PlanFile(const arrow::Schema& file, const std::string& path,
+                          const arrow::Schema& table, const ReadOptions& options) {
+  FilePlan plan;
+  plan.request.batch_rows = options.batch_rows;
+  plan.request.time_range = options.time_range;
+  if (!options.time_column.empty()) plan.request.time_column = IndexOf(file, options.time_column);
+  for (int column = 0; column < table.num_fields(); ++column) {
+    const arrow::Field& field = *table.field(column);
+    // Double names are told apart by their place.
+    const bool same_place =
+        column < file.num_fields() && file.field(column)->name() == field.name();
+    const int index = same_place && options.columns.empty() ? column : IndexOf(file, field.name());
+    if (index < 0 && !field.nullable()) {
+      return Error(ErrorKind::kUser, "a column that may not be null is missing in ", path, ": ",
+                   Quoted(field.name()));
+    }
+    plan.places.push_back(index < 0 ? -1 : static_cast<int>(plan.request.columns.size()));
+    if (index >= 0) plan.request.columns.push_back(index);
+  }
+  return plan;
+}
+
+Result<std::shared_ptr<arrow::Array>> AdaptColumn(const std::shared_ptr<arrow::Array>& column,
+                                                  int64_t num_rows, const arrow::Field& field,
+                                                  const std::string& path) {
+  if (column == nullptr) return arrow::MakeArrayOfNull(field.type(), num_rows);
+  auto cast = CastLossless(column, field.type());
+  if (!cast.ok())
+    return WithContext(cast.status(), Concat(path, ": column ", Quoted(field.name())));
+  if (!field.nullable() && (*cast)->null_count() > 0) {
+    return Error(ErrorKind::kUser, "null in a column that may not be null: ", path, ": ",
+                 Quoted(field.name()));
+  }
+  return cast;
+}
+
+}  // namespace gnomon::table::internal

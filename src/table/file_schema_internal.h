@@ -1,0 +1,30 @@
+#pragma once
+
+#include "table/file_internal.h"
+
+namespace gnomon::table::internal {
+
+/// How one file gives the columns of the whole table.
+struct FilePlan {
+  ScanRequest request;
+  /// For each column of the table its place in request.columns, or -1: nulls.
+  std::vector<int> places;
+};
+
+/// Schema of the table: the wanted columns of the first file, without metadata. kNotFound for a
+/// missing column.
+Result<std::shared_ptr<arrow::Schema>> TableSchema(const arrow::Schema& first,
+                                                   const std::string& path,
+                                                   const ReadOptions& options);
+
+/// kUser when the file lacks a column that may not be null.
+Result<FilePlan> PlanFile(const arrow::Schema& file, const std::string& path,
+                          const arrow::Schema& table, const ReadOptions& options);
+
+/// Column `i` of the table from what the file gave (null when the file lacks it); cast without
+/// loss.
+Result<std::shared_ptr<arrow::Array>> AdaptColumn(const std::shared_ptr<arrow::Array>& column,
+                                                  int64_t num_rows, const arrow::Field& field,
+                                                  const std::string& path);
+
+}  // namespace gnomon::table::internal

@@ -1,0 +1,94 @@
+#include <filesystem>
+
+#include <arrow/io/file.h>
+#include <arrow/table.h>
+#include <doctest/doctest.h>
+
+#include "table/column.h"
+#include "table/file.h"
+#include "table/file_internal.h"
+#include "table/file_samples.h"
+#include "tests/support/table.h"
+#include "tests/support/temporary.h"
+
+namespace gnomon::table {
+
+using gnomon::test::MakeTemporaryFolder;
+using gnomon::test::TableOf;
+using test::AllTypes;
+using test::Random;
+using test::RandomTable;
+using test::ValueOf;
+
+TEST_CASE("a file appears only when it is committed") {
+  const auto folder = MakeTemporaryFolder();
+  const auto batch = ValueOf(SingleBatch(*TableOf({{"n", arrow::int64()}}, "[[1]]")));
+  for (const std::string suffix : {"parquet", "arrow", "csv", "json"}) {
+    const std::string path = folder.path() + "/t." + suffix;
+    {
+      const auto writer = ValueOf(TableWriter::Open({}, path, batch->schema()));
+      CHECK_OK(writer->Write(*batch));
+      CHECK(!std::filesystem::exists(path));
+    }
+    CHECK(std::filesystem::is_empty(folder.path()));
+    const auto writer = ValueOf(TableWriter::Open({}, path, batch->schema()));
+    CHECK_OK(writer->Write(*batch));
+    CHECK_OK(writer->Commit());
+    CHECK(ValueOf(ReadTable({}, path))->num_rows() == 1);
+    std::filesystem::remove(path);
+  }
+}
+
+TEST_CASE("after a failed write nothing is committed") {
+  const auto folder = MakeTemporaryFolder();
+  const auto batch = ValueOf(SingleBatch(*TableOf({{"n", arrow::int64()}}, "[[1]]")));
+  const auto other = ValueOf(SingleBatch(*TableOf({{"m", arrow::int64()}}, "[[1]]")));
+  const auto writer = ValueOf(TableWriter::Open({}, folder.path() + "/t.parquet", batch->schema()));
+  CHECK_ERROR(writer->Write(*other), ErrorKind::kInternal, "schema");
+  CHECK_ERROR(writer->Write(*batch), ErrorKind::kInternal, "schema");
+  CHECK_ERROR(writer->Commit(), ErrorKind::kInternal, "schema");
+  CHECK(!std::filesystem::exists(folder.path() + "/t.parquet"));
+}
+
+TEST_CASE("a full disk is exhausted, not unavailable") {
+  const auto table = TableOf({{"n", arrow::int64()}}, "[[1]]");
+  const auto batch = ValueOf(SingleBatch(*table));
+  const auto sink = ValueOf(arrow::io::FileOutputStream::Open("/dev/full"));
+  for (const FileFormat format : {FileFormat::kParquet, FileFormat::kJson, FileFormat::kIpc}) {
+    const auto writer =
+        format == FileFormat::kParquet ? internal::MakeParquetWriter(sink, batch->schema(), {})
+        : format == FileFormat::kJson  ? internal::MakeJsonWriter(sink, batch->schema())
+                                       : internal::MakeIpcWriter(sink, batch->schema(), {});
+    Status status = writer.status();
+    if (status.ok()) status = (*writer)->Write(*batch);
+    if (status.ok()) status = (*writer)->Finish();
+    CHECK_ERROR(internal::FileError(status, "t", ErrorKind::kUnavailable), ErrorKind::kExhausted,
+                "t");
+  }
+}
+
+TEST_CASE("what a format cannot hold is unsupported and names the column or the type") {
+  const auto folder = MakeTemporaryFolder();
+  const auto lists = TableOf({{"l", arrow::list(arrow::int8())}}, "[[[1]]]");
+  CHECK_ERROR(WriteTable({}, *lists, folder.path() + "/t.csv"), ErrorKind::kUnsupported, "'l'");
+  const auto nan = TableOf({{"x", arrow::float64()}}, "[[NaN]]");
+  CHECK_ERROR(WriteTable({}, *nan, folder.path() + "/t.json"), ErrorKind::kUnsupported, "nan");
+  CHECK_ERROR(WriteTable({}, *nan, folder.path() + "/t.parquet", {.compression = "zip"}),
+              ErrorKind::kUser, "'zip'");
+  CHECK(std::filesystem::is_empty(folder.path()));
+}
+
+TEST_CASE("an empty table keeps its schema") {
+  const auto folder = MakeTemporaryFolder();
+  Random random(1);
+  const auto table = RandomTable(AllTypes(), 0, &random);
+  for (const std::string suffix : {"parquet", "arrow"}) {
+    const std::string path = folder.path() + "/t." + suffix;
+    CHECK_OK(WriteTable({}, *table, path));
+    CHECK_TABLE_EQ(ReadTable({}, path), table);
+    CHECK(ValueOf(ReadSchema({}, path))->Equals(*table->schema()));
+    CHECK(ValueOf(ValueOf(TableReader::Open({}, path))->Next()) == nullptr);
+  }
+}
+
+}  // namespace gnomon::table

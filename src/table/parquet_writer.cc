@@ -1,0 +1,225 @@
+#include <algorithm>
+#include <cmath>
+#include <exception>
+#include <new>
+#include <unordered_set>
+
+#include <arrow/array.h>
+#include <arrow/io/interfaces.h>
+#include <arrow/record_batch.h>
+#include <arrow/table.h>
+#include <arrow/type.h>
+#include <arrow/util/byte_size.h>
+#include <arrow/util/checked_cast.h>
+#include <parquet/arrow/schema.h>
+#include <parquet/arrow/writer.h>
+#include <parquet/properties.h>
+#include <parquet/schema.h>
+
+#include "base/ids.h"
+#include "table/file_internal.h"
+
+namespace gnomon::table::internal {
+
+namespace {
+
+using arrow::internal::checked_cast;
+
+/// Rows of the first batch that are looked at, and the fewest from which something follows.
+constexpr int64_t kSampleRows = int64_t{64} * 1024;
+constexpr int64_t kLeastSampleRows = 1024;
+
+/// A row group ends early when the batches that wait for it hold as much.
+constexpr int64_t kMaxPendingBytes = int64_t{256} << 20;
+
+/// How many different values a column has, from `distinct` different ones among `sampled` random
+/// rows: the D with distinct = D (1 - exp(-sampled / D)); infinite when all were different.
+double EstimateDistinct(double sampled, double distinct) {
+  if (distinct >= sampled) return std::numeric_limits<double>::infinity();
+  double low = distinct;
+  double high = sampled * sampled;
+  for (int step = 0; step < 60; ++step) {
+    const double middle = (low + high) / 2;
+    (middle * -std::expm1(-sampled / middle) < distinct ? low : high) = middle;
+  }
+  return high;
+}
+
+/// The bytes of a value that a dictionary would hold once; none for types that it does not suit or
+/// that are nested.
+template <typename Visit>
+bool VisitSample(const arrow::Array& array, int64_t stride, Visit&& visit) {
+  const auto for_each = [&](auto&& bytes_of) {
+    for (int64_t row = 0; row < array.length(); row += stride) {
+      if (array.IsValid(row)) visit(bytes_of(row));
+    }
+    return true;
+  };
+  if (arrow::is_binary_like(array.type_id())) {
+    return for_each(
+        [&](int64_t row) { return checked_cast<const arrow::BinaryArray&>(array).GetView(row); });
+  }
+  if (arrow::is_large_binary_like(array.type_id())) {
+    return for_each([&](int64_t row) {
+      return checked_cast<const arrow::LargeBinaryArray&>(array).GetView(row);
+    });
+  }
+  const bool plain = arrow::is_primitive(array.type_id()) && array.type_id() != arrow::Type::BOOL;
+  if (!plain || array.data()->buffers[1] == nullptr) return false;
+  const auto width = static_cast<size_t>(array.type()->byte_width());
+  const auto* values =
+      array.data()->buffers[1]->data_as<char>() + static_cast<size_t>(array.offset()) * width;
+  return for_each([&](int64_t row) {
+    return std::string_view(values + static_cast<size_t>(row) * width, width);
+  });
+}
+
+/// Would a dictionary make a row group of the column smaller, and fit the page that the format
+/// allows it?
+bool DictionaryShrinks(const arrow::Array& array, int64_t row_group_rows) {
+  const int64_t stride = std::max<int64_t>(1, array.length() / kSampleRows);
+  double sampled = 0;
+  double bytes = 0;
+  std::unordered_set<uint64_t> hashes;
+  const bool suits = VisitSample(array, stride, [&](std::string_view value) {
+    sampled += 1;
+    bytes += static_cast<double>(value.size()) + (arrow::is_fixed_width(array.type_id()) ? 0 : 4);
+    hashes.insert(HashBytes(value));
+  });
+  if (!suits || sampled < kLeastSampleRows) return true;
+  const double all = EstimateDistinct(sampled, static_cast<double>(hashes.size()));
+  if (std::isinf(all)) return false;
+  const double rows = static_cast<double>(row_group_rows);
+  const double distinct = all * -std::expm1(-rows / all);
+  const double width = bytes / sampled;
+  const double dictionary_bytes = distinct * width;
+  if (dictionary_bytes > static_cast<double>(parquet::DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT))
+    return false;
+  const double index_bytes = rows * std::ceil(std::log2(std::max(2.0, distinct))) / 8;
+  return dictionary_bytes + index_bytes < rows * width;
+}
+
+Result<parquet::Compression::type> ParseCompression(const std::string& name) {
+  if (name == "snappy") return parquet::Compression::SNAPPY;
+  if (name == "zstd") return parquet::Compression::ZSTD;
+  if (name == "lz4") return parquet::Compression::LZ4;
+  if (name == "gzip") return parquet::Compression::GZIP;
+  if (name == "none") return parquet::Compression::UNCOMPRESSED;
+  return Error(ErrorKind::kUser,
+               "unknown compression (snappy, zstd, lz4, gzip, none): ", Quoted(name));
+}
+
+/// Parquet's writer reports a full disk by exceptions too.
+template <typename Body>
+Status Guarded(Body&& body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorKind::kExhausted, "out of memory while writing Parquet");
+  } catch (const parquet::ParquetStatusException& error) {
+    return error.status();
+  } catch (const std::exception& error) {
+    return Status::IOError(error.what());
+  }
+}
+
+/// Collects the batches of a row group and writes it column by column, which costs half of what a
+/// buffered row group does. Opens the file at the first row group, whose first batch decides the
+/// encodings.
+class ParquetWriter : public FormatWriter {
+ public:
+  ParquetWriter(Sink sink, std::shared_ptr<arrow::Schema> schema, const WriteOptions& options,
+                parquet::Compression::type compression)
+      : sink_(std::move(sink)),
+        schema_(std::move(schema)),
+        options_(options),
+        compression_(compression) {}
+
+  /// Can the schema be written?
+  Status CheckSchema() const {
+    return Guarded([&] {
+      std::shared_ptr<parquet::SchemaDescriptor> parquet_schema;
+      return parquet::arrow::ToParquetSchema(schema_.get(), *parquet::default_writer_properties(),
+                                             *ArrowProperties(), &parquet_schema);
+    });
+  }
+
+  Status Write(const arrow::RecordBatch& batch) override {
+    for (int64_t row = 0; row < batch.num_rows();) {
+      auto piece = batch.Slice(row, options_.row_group_rows - pending_rows_);
+      row += piece->num_rows();
+      pending_rows_ += piece->num_rows();
+      GNOMON_ASSIGN_OR_RETURN(const int64_t bytes, arrow::util::ReferencedBufferSize(*piece));
+      pending_bytes_ += bytes;
+      pending_.push_back(std::move(piece));
+      const bool full =
+          pending_rows_ == options_.row_group_rows || pending_bytes_ >= kMaxPendingBytes;
+      if (full) GNOMON_RETURN_NOT_OK(WriteRowGroup());
+    }
+    return Status::OK();
+  }
+
+  Status Finish() override {
+    if (pending_rows_ > 0) GNOMON_RETURN_NOT_OK(WriteRowGroup());
+    return Guarded([&]() -> Status {
+      if (writer_ == nullptr) GNOMON_RETURN_NOT_OK(OpenFile(nullptr));
+      return writer_->Close();
+    });
+  }
+
+ private:
+  static std::shared_ptr<parquet::ArrowWriterProperties> ArrowProperties() {
+    return parquet::ArrowWriterProperties::Builder()
+        .store_schema()
+        ->set_use_threads(false)
+        ->build();
+  }
+
+  Status WriteRowGroup() {
+    return Guarded([&]() -> Status {
+      if (writer_ == nullptr) GNOMON_RETURN_NOT_OK(OpenFile(pending_[0].get()));
+      GNOMON_ASSIGN_OR_RETURN(const auto table, arrow::Table::FromRecordBatches(schema_, pending_));
+      GNOMON_RETURN_NOT_OK(writer_->WriteTable(*table, pending_rows_));
+      pending_.clear();
+      pending_rows_ = 0;
+      pending_bytes_ = 0;
+      return Status::OK();
+    });
+  }
+
+  Status OpenFile(const arrow::RecordBatch* first) {
+    parquet::WriterProperties::Builder properties;
+    properties.compression(compression_)->max_row_group_length(options_.row_group_rows);
+    for (int i = 0; first != nullptr && options_.choose_encodings && i < schema_->num_fields();
+         ++i) {
+      if (DictionaryShrinks(*first->column(i), options_.row_group_rows)) continue;
+      properties.disable_dictionary(
+          parquet::schema::ColumnPath({schema_->field(i)->name()}).ToDotString());
+    }
+    GNOMON_ASSIGN_OR_RETURN(
+        writer_, parquet::arrow::FileWriter::Open(*schema_, arrow::default_memory_pool(), sink_,
+                                                  properties.build(), ArrowProperties()));
+    return Status::OK();
+  }
+
+  Sink sink_;
+  std::shared_ptr<arrow::Schema> schema_;
+  WriteOptions options_;
+  parquet::Compression::type compression_;
+  arrow::RecordBatchVector pending_;
+  int64_t pending_rows_ = 0;
+  int64_t pending_bytes_ = 0;
+  std::unique_ptr<parquet::arrow::FileWriter> writer_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<FormatWriter>> MakeParquetWriter(
+    const Sink& sink, const std::shared_ptr<arrow::Schema>& schema, const WriteOptions& options) {
+  GNOMON_ASSIGN_OR_RETURN(const auto compression, ParseCompression(options.compression));
+  auto writer = std::make_unique<ParquetWriter>(sink, schema, options, compression);
+  GNOMON_RETURN_NOT_OK(writer->CheckSchema());
+  return writer;
+}
+
+}  // namespace gnomon::table::internal

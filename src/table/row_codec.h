@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <arrow/type_fwd.h>
+
+#include "base/error.h"
+
+/// The packed row: all values of one row of a schema as one string of bytes.
+/// docs/formats/packed_row.md draws it.
+namespace gnomon::table {
+
+/// Encodes and decodes rows of a fixed schema. Types: bool, int8..int64, uint8..uint64, float,
+/// double, string, binary (and large ones), timestamps, dates, decimal128, and lists of those (one
+/// level). Immutable, thread-safe.
+///
+///   byte 0        format version (1)
+///   bytes 1..     null bitmap, ceil(n/8) bytes, bit i = 1 when field i is null
+///   then          fixed-width fields in schema order, little-endian, zero when null
+///   then          for each variable-width field in order, u32 length in bytes and the bytes;
+///                 a list is u32 count, then a null bitmap of ceil(count/8) bytes and the values
+class RowCodec {
+ public:
+  static Result<RowCodec> Make(std::shared_ptr<arrow::Schema> schema);
+
+  const std::shared_ptr<arrow::Schema>& schema() const;
+
+  /// Appends row `row` of `batch` (which has this schema) to `out`.
+  Status Encode(const arrow::RecordBatch& batch, int64_t row, std::string* out) const;
+
+  /// Appends the values of the fields `fields` (indices into the schema) to the builders, one each,
+  /// made for the fields' types. kDataLoss for truncated bytes or an unknown version; builders are
+  /// then left with the row half appended and must be thrown away.
+  Status Decode(std::string_view bytes, std::span<const int> fields,
+                std::span<const std::unique_ptr<arrow::ArrayBuilder>> builders) const;
+
+ private:
+  struct Impl;
+  explicit RowCodec(std::shared_ptr<const Impl> impl);
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace gnomon::table
