@@ -1,0 +1,387 @@
+#include <array>
+#include <limits>
+#include <utility>
+
+#include "feature/definition/repository.h"
+
+namespace gnomon::feature {
+
+namespace {
+
+// Known to Feast or planned here, but done by nothing yet: an error that says so, not a spelling
+// suggestion.
+Status CheckUnsupported(const ConfigNode& node, std::initializer_list<std::string_view> keys) {
+  for (const std::string_view key : keys) {
+    const ConfigNode member = node.Get(key);
+    if (!node.Has(key) || member.is_null()) continue;
+    return MakeError(ErrorKind::kUnsupported,
+                     Concat(member.path(), ": ", Quoted(key), " is not supported by this build"),
+                     member.location());
+  }
+  return Status::OK();
+}
+
+Status RequireMapping(const ConfigNode& node) {
+  if (node.is_mapping()) return Status::OK();
+  return node.ErrorHere("expected a mapping of keys");
+}
+
+// Reads the members that are there; the first error is kept.
+class Reader {
+ public:
+  explicit Reader(const ConfigNode& node) : node_(node) {}
+
+  Reader& Text(std::string_view key, std::string* value) {
+    return Take(key, value, [](const ConfigNode& member) { return member.AsString(); });
+  }
+  Reader& Bool(std::string_view key, bool* value) {
+    return Take(key, value, [](const ConfigNode& member) { return member.AsBool(); });
+  }
+  Reader& Duration(std::string_view key, int64_t* value) {
+    return Take(key, value, [](const ConfigNode& member) { return member.AsDuration(); });
+  }
+  Reader& Duration(std::string_view key, std::optional<int64_t>* value) {
+    return Take(key, value, [](const ConfigNode& member) { return member.AsDuration(); });
+  }
+  Reader& TextList(std::string_view key, std::vector<std::string>* value) {
+    return Take(key, value, [](const ConfigNode& member) { return member.AsStringList(); });
+  }
+  Reader& TextMap(std::string_view key, std::map<std::string, std::string>* value) {
+    return Take(key, value, [](const ConfigNode& member) { return member.AsStringMap(); });
+  }
+  Reader& Type(std::string_view key, ValueType* value) {
+    return Take(key, value, [](const ConfigNode& member) -> Result<ValueType> {
+      GNOMON_ASSIGN_OR_RETURN(const std::string text, member.AsString());
+      auto type = ValueType::Parse(text);
+      if (type.ok()) return type;
+      return WithLocation(WithContext(type.status(), member.path()), member.location());
+    });
+  }
+  Status status() const { return status_; }
+
+ private:
+  template <typename Value, typename Read>
+  Reader& Take(std::string_view key, Value* value, Read read) {
+    const ConfigNode member = node_.Get(key);
+    if (!status_.ok() || member.is_null()) return *this;
+    auto result = read(member);
+    if (result.ok()) {
+      *value = std::move(*result);
+    } else {
+      status_ = result.status();
+    }
+    return *this;
+  }
+
+  const ConfigNode& node_;
+  Status status_;
+};
+
+template <typename Object>
+Status ReadCommon(const ConfigNode& node, Object* object) {
+  GNOMON_RETURN_NOT_OK(Reader(node)
+                           .Text("name", &object->name)
+                           .Text("description", &object->description)
+                           .TextMap("tags", &object->tags)
+                           .Text("owner", &object->owner)
+                           .status());
+  if (object->name.empty()) return node.ErrorHere("name is missing");
+  return Status::OK();
+}
+
+Result<Entity> ParseEntity(const ConfigNode& node) {
+  GNOMON_RETURN_NOT_OK(node.CheckKeys(
+      {"name", "join_keys", "join_key", "value_type", "description", "tags", "owner"}));
+  Entity entity;
+  GNOMON_RETURN_NOT_OK(ReadCommon(node, &entity));
+  std::vector<std::string> keys;
+  GNOMON_RETURN_NOT_OK(Reader(node)
+                           .Text("join_key", &entity.join_key)
+                           .TextList("join_keys", &keys)
+                           .Type("value_type", &entity.value_type)
+                           .status());
+  if (node.Has("join_keys") && node.Has("join_key")) {
+    return node.Get("join_key").ErrorHere("join_key and join_keys say the same: keep one");
+  }
+  if (keys.size() > 1) {
+    return node.Get("join_keys")
+        .ErrorHere("an entity has exactly one join key",
+                   "define an entity for each and list them in the view");
+  }
+  if (!keys.empty()) entity.join_key = keys[0];
+  if (entity.join_key.empty()) entity.join_key = entity.name;
+  return entity;
+}
+
+Result<DataSource> ParseDataSource(const ConfigNode& node) {
+  GNOMON_RETURN_NOT_OK(
+      node.CheckKeys({"name", "type", "path", "file_format", "timestamp_field",
+                      "created_timestamp_column", "field_mapping", "description", "tags", "owner"},
+                     {"date_partition_column", "s3_endpoint_override"}));
+  DataSource source;
+  GNOMON_RETURN_NOT_OK(ReadCommon(node, &source));
+  GNOMON_RETURN_NOT_OK(Reader(node)
+                           .Text("type", &source.type)
+                           .Text("path", &source.path)
+                           .Text("file_format", &source.file_format)
+                           .Text("timestamp_field", &source.timestamp_field)
+                           .Text("created_timestamp_column", &source.created_timestamp_column)
+                           .TextMap("field_mapping", &source.field_mapping)
+                           .status());
+  source.type = ToLower(source.type);
+  source.file_format = ToLower(source.file_format);
+  if (source.type != "file") {
+    const ConfigNode type = node.Get("type");
+    return MakeError(ErrorKind::kUnsupported,
+                     Concat(type.path(), ": data source type ", Quoted(source.type),
+                            " is not supported by this build"),
+                     type.location(), "types: file");
+  }
+  return source;
+}
+
+Result<Field> ParseField(const ConfigNode& node, bool with_expression) {
+  std::vector<std::string> known = {"name", "dtype", "description", "tags"};
+  if (with_expression) known.emplace_back("expression");
+  GNOMON_RETURN_NOT_OK(RequireMapping(node));
+  GNOMON_RETURN_NOT_OK(
+      node.CheckKeys(known, {"vector_index", "vector_length", "vector_search_metric"}));
+  Field field;
+  GNOMON_RETURN_NOT_OK(Reader(node)
+                           .Text("name", &field.name)
+                           .Type("dtype", &field.dtype)
+                           .Text("description", &field.description)
+                           .TextMap("tags", &field.tags)
+                           .status());
+  if (field.name.empty()) return node.ErrorHere("name is missing");
+  return field;
+}
+
+Result<std::vector<Field>> ParseFields(const ConfigNode& node) {
+  std::vector<Field> fields;
+  GNOMON_ASSIGN_OR_RETURN(const auto elements, node.Elements());
+  for (const ConfigNode& element : elements) {
+    GNOMON_ASSIGN_OR_RETURN(Field field, ParseField(element, false));
+    fields.push_back(std::move(field));
+  }
+  return fields;
+}
+
+// `{new: expression}` in the file's order, or a list of {name, expression}.
+Result<std::vector<Transformation>> ParseTransformations(const ConfigNode& node) {
+  std::vector<Transformation> items;
+  if (node.is_mapping()) {
+    GNOMON_ASSIGN_OR_RETURN(const auto members, node.Members());
+    for (const auto& [name, member] : members) {
+      GNOMON_ASSIGN_OR_RETURN(std::string expression, member.AsString());
+      items.push_back({name, std::move(expression)});
+    }
+    return items;
+  }
+  GNOMON_ASSIGN_OR_RETURN(const auto elements, node.Elements());
+  for (const ConfigNode& element : elements) {
+    GNOMON_RETURN_NOT_OK(RequireMapping(element));
+    GNOMON_RETURN_NOT_OK(element.CheckKeys({"name", "expression"}));
+    Transformation item;
+    GNOMON_RETURN_NOT_OK(
+        Reader(element).Text("name", &item.name).Text("expression", &item.expression).status());
+    if (item.name.empty()) return element.ErrorHere("name is missing");
+    if (item.expression.empty()) return element.ErrorHere("expression is missing");
+    items.push_back(std::move(item));
+  }
+  return items;
+}
+
+// A parameter that the function has no use for is a mistake.
+Status CheckParameter(const ConfigNode& node, std::string_view key, bool has_use,
+                      std::string_view use) {
+  if (!node.Has(key) || has_use) return Status::OK();
+  return node.Get(key).ErrorHere(Concat("only ", use, " takes ", key));
+}
+
+Result<Aggregation> ParseAggregation(const ConfigNode& node) {
+  using pit::AggregateFunction;
+  GNOMON_RETURN_NOT_OK(RequireMapping(node));
+  GNOMON_RETURN_NOT_OK(node.CheckKeys(
+      {"column", "function", "time_window", "slide_interval", "name", "k", "quantile", "ddof"}));
+  Aggregation aggregation;
+  std::string function;
+  GNOMON_RETURN_NOT_OK(Reader(node)
+                           .Text("column", &aggregation.column)
+                           .Text("function", &function)
+                           .Duration("time_window", &aggregation.time_window)
+                           .Duration("slide_interval", &aggregation.slide_interval)
+                           .Text("name", &aggregation.name)
+                           .status());
+  if (aggregation.column.empty()) return node.ErrorHere("column is missing");
+  if (function.empty()) return node.ErrorHere("function is missing");
+  auto parsed = pit::ParseAggregateFunction(ToLower(function));
+  if (!parsed.ok()) {
+    const ConfigNode member = node.Get("function");
+    return WithLocation(WithContext(parsed.status(), member.path()), member.location());
+  }
+  aggregation.function = *parsed;
+  const bool is_spread = *parsed == AggregateFunction::kStd || *parsed == AggregateFunction::kVar;
+  GNOMON_RETURN_NOT_OK(CheckParameter(node, "k", *parsed == AggregateFunction::kLastK, "last_k"));
+  GNOMON_RETURN_NOT_OK(
+      CheckParameter(node, "quantile", *parsed == AggregateFunction::kQuantile, "quantile"));
+  GNOMON_RETURN_NOT_OK(CheckParameter(node, "ddof", is_spread, "std and var"));
+  if (node.Has("k")) {
+    GNOMON_ASSIGN_OR_RETURN(aggregation.k, node.Get("k").AsInt());
+  }
+  if (node.Has("quantile")) {
+    GNOMON_ASSIGN_OR_RETURN(aggregation.quantile, node.Get("quantile").AsDouble());
+  }
+  if (node.Has("ddof")) {
+    GNOMON_ASSIGN_OR_RETURN(const int64_t ddof, node.Get("ddof").AsInt());
+    if (ddof < 0 || ddof > std::numeric_limits<int>::max()) {
+      return node.Get("ddof").ErrorHere(Concat("out of range: ", ddof));
+    }
+    aggregation.ddof = static_cast<int>(ddof);
+  }
+  if (aggregation.name.empty()) aggregation.name = DefaultName(aggregation);
+  return aggregation;
+}
+
+Result<FeatureView> ParseFeatureView(const ConfigNode& node) {
+  GNOMON_RETURN_NOT_OK(CheckUnsupported(
+      node, {"plugins", "source_views", "udf", "feature_transformation", "stream_source"}));
+  GNOMON_RETURN_NOT_OK(
+      node.CheckKeys({"name", "entities", "source", "ttl", "schema", "online", "filter",
+                      "transformations", "aggregations", "description", "tags", "owner"},
+                     {"offline", "version", "enabled", "mode", "org", "enable_validation",
+                      "sink_source", "plugins", "source_views", "udf", "feature_transformation",
+                      "stream_source", "batch_engine"}));
+  FeatureView view;
+  GNOMON_RETURN_NOT_OK(ReadCommon(node, &view));
+  GNOMON_RETURN_NOT_OK(Reader(node)
+                           .TextList("entities", &view.entities)
+                           .Text("source", &view.source)
+                           .Duration("ttl", &view.ttl)
+                           .Bool("online", &view.online)
+                           .Text("filter", &view.filter)
+                           .status());
+  GNOMON_ASSIGN_OR_RETURN(view.schema, ParseFields(node.Get("schema")));
+  GNOMON_ASSIGN_OR_RETURN(view.transformations, ParseTransformations(node.Get("transformations")));
+  GNOMON_ASSIGN_OR_RETURN(const auto elements, node.Get("aggregations").Elements());
+  for (const ConfigNode& element : elements) {
+    GNOMON_ASSIGN_OR_RETURN(Aggregation aggregation, ParseAggregation(element));
+    view.aggregations.push_back(std::move(aggregation));
+  }
+  return view;
+}
+
+Result<OnDemandFeatureView> ParseOnDemandFeatureView(const ConfigNode& node) {
+  GNOMON_RETURN_NOT_OK(
+      CheckUnsupported(node, {"plugins", "udf", "feature_transformation", "aggregations"}));
+  GNOMON_RETURN_NOT_OK(node.CheckKeys(
+      {"name", "sources", "request", "schema", "features", "description", "tags", "owner"},
+      {"mode", "write_to_online_store", "singleton", "track_metrics", "entities", "version",
+       "enabled", "org", "plugins", "udf", "feature_transformation", "aggregations"}));
+  OnDemandFeatureView view;
+  GNOMON_RETURN_NOT_OK(ReadCommon(node, &view));
+  GNOMON_RETURN_NOT_OK(Reader(node).TextList("sources", &view.sources).status());
+  GNOMON_ASSIGN_OR_RETURN(view.request_schema, ParseFields(node.Get("request")));
+  if (node.Has("schema") && node.Has("features")) {
+    return node.Get("features").ErrorHere("schema and features say the same: keep one");
+  }
+  GNOMON_ASSIGN_OR_RETURN(const auto elements,
+                          node.Get(node.Has("schema") ? "schema" : "features").Elements());
+  for (const ConfigNode& element : elements) {
+    GNOMON_ASSIGN_OR_RETURN(Field field, ParseField(element, true));
+    std::string expression;
+    GNOMON_RETURN_NOT_OK(Reader(element).Text("expression", &expression).status());
+    if (expression.empty()) return element.ErrorHere("expression is missing");
+    view.expressions.push_back({field.name, std::move(expression)});
+    view.schema.push_back(std::move(field));
+  }
+  return view;
+}
+
+Result<Projection> ParseProjectionMapping(const ConfigNode& node) {
+  GNOMON_RETURN_NOT_OK(node.CheckKeys({"view", "features", "name_alias", "join_key_map"}));
+  Projection projection;
+  GNOMON_RETURN_NOT_OK(Reader(node)
+                           .Text("view", &projection.view)
+                           .TextList("features", &projection.features)
+                           .Text("name_alias", &projection.name_alias)
+                           .TextMap("join_key_map", &projection.join_key_map)
+                           .status());
+  if (projection.view.empty()) return node.ErrorHere("view is missing");
+  return projection;
+}
+
+// "view", "view:feature" or a mapping. Several "view:feature" of one view become one projection.
+Status AddProjection(const ConfigNode& node, std::vector<Projection>* projections) {
+  if (node.is_mapping()) {
+    GNOMON_ASSIGN_OR_RETURN(Projection projection, ParseProjectionMapping(node));
+    projections->push_back(std::move(projection));
+    return Status::OK();
+  }
+  GNOMON_ASSIGN_OR_RETURN(const std::string text, node.AsString());
+  if (text.find(':') == std::string::npos) {
+    projections->push_back({text, {}, {}, {}});
+    return Status::OK();
+  }
+  auto parsed = FeatureRef::Parse(text);
+  if (!parsed.ok()) {
+    return WithLocation(WithContext(parsed.status(), node.path()), node.location());
+  }
+  for (Projection& projection : *projections) {
+    const bool plain = projection.name_alias.empty() && projection.join_key_map.empty();
+    if (projection.view != parsed->view || !plain || projection.features.empty()) continue;
+    projection.features.push_back(parsed->feature);
+    return Status::OK();
+  }
+  projections->push_back({parsed->view, {}, {parsed->feature}, {}});
+  return Status::OK();
+}
+
+Result<FeatureService> ParseFeatureService(const ConfigNode& node) {
+  GNOMON_RETURN_NOT_OK(node.CheckKeys({"name", "features", "description", "tags", "owner"},
+                                      {"logging_config", "precompute_online"}));
+  FeatureService service;
+  GNOMON_RETURN_NOT_OK(ReadCommon(node, &service));
+  GNOMON_ASSIGN_OR_RETURN(const auto elements, node.Get("features").Elements());
+  for (const ConfigNode& element : elements) {
+    GNOMON_RETURN_NOT_OK(AddProjection(element, &service.features));
+  }
+  return service;
+}
+
+template <typename Object>
+Status ParseList(const ConfigNode& node, Result<Object> (*parse)(const ConfigNode&),
+                 std::vector<Object>* objects) {
+  GNOMON_ASSIGN_OR_RETURN(const auto elements, node.Elements());
+  for (const ConfigNode& element : elements) {
+    GNOMON_RETURN_NOT_OK(RequireMapping(element));
+    GNOMON_ASSIGN_OR_RETURN(Object object, parse(element));
+    objects->push_back(std::move(object));
+  }
+  return Status::OK();
+}
+
+}  // namespace
+
+Result<Definitions> ParseDefinitions(const ConfigNode& root) {
+  Definitions definitions;
+  if (root.is_null()) return definitions;
+  GNOMON_RETURN_NOT_OK(RequireMapping(root));
+  GNOMON_RETURN_NOT_OK(CheckUnsupported(
+      root, {"plugins", "stream_feature_views", "batch_feature_views", "label_views", "permissions",
+             "saved_datasets", "validation_references"}));
+  GNOMON_RETURN_NOT_OK(root.CheckKeys({"entities", "data_sources", "feature_views",
+                                       "on_demand_feature_views", "feature_services"}));
+  GNOMON_RETURN_NOT_OK(ParseList(root.Get("entities"), ParseEntity, &definitions.entities));
+  GNOMON_RETURN_NOT_OK(
+      ParseList(root.Get("data_sources"), ParseDataSource, &definitions.data_sources));
+  GNOMON_RETURN_NOT_OK(
+      ParseList(root.Get("feature_views"), ParseFeatureView, &definitions.feature_views));
+  GNOMON_RETURN_NOT_OK(ParseList(root.Get("on_demand_feature_views"), ParseOnDemandFeatureView,
+                                 &definitions.on_demand_feature_views));
+  GNOMON_RETURN_NOT_OK(
+      ParseList(root.Get("feature_services"), ParseFeatureService, &definitions.feature_services));
+  return definitions;
+}
+
+}  // namespace gnomon::feature

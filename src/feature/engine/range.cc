@@ -1,0 +1,172 @@
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include <arrow/array.h>
+#include <arrow/chunked_array.h>
+#include <arrow/table.h>
+#include <arrow/type.h>
+
+#include "base/text.h"
+#include "feature/engine/retrieval.h"
+#include "feature/engine/source_rows.h"
+#include "feature/engine/time_unit.h"
+#include "feature/engine/view_columns.h"
+#include "table/column.h"
+#include "table/key_index.h"
+
+namespace gnomon::feature {
+namespace {
+
+constexpr int64_t kMicro = 1000;
+
+/// Row numbers with start <= time <= end.
+std::vector<int64_t> RowsInRange(const SourceRows& rows, int64_t start, int64_t end) {
+  const Nanos first = ToNanos(start, kMicro);
+  const Nanos last = ToNanos(end, kMicro);
+  std::vector<int64_t> kept;
+  for (int64_t i = 0; i < rows.num_rows(); ++i) {
+    const Nanos nanos = ToNanos(rows.times[static_cast<size_t>(i)], rows.unit_nanos);
+    if (first <= nanos && nanos <= last) kept.push_back(i);
+  }
+  return kept;
+}
+
+/// Keys (of the entities' types) and event_timestamp (microseconds UTC, nanoseconds for sources
+/// that have them).
+Result<std::shared_ptr<arrow::Table>> EntityRows(const PlannedView& planned, const SourceRows& rows,
+                                                 const std::vector<int64_t>& kept,
+                                                 arrow::TimeUnit::type unit) {
+  arrow::FieldVector fields;
+  arrow::ArrayVector arrays;
+  for (size_t i = 0; i < rows.keys.size(); ++i) {
+    GNOMON_ASSIGN_OR_RETURN(auto key, table::Gather(arrow::ChunkedArray(rows.keys[i]), kept));
+    GNOMON_ASSIGN_OR_RETURN(key, table::CastLossless(key, planned.key_types[i].ToArrow()));
+    fields.push_back(arrow::field(planned.entity_columns[i], key->type()));
+    arrays.push_back(std::move(key));
+  }
+  const auto type = arrow::timestamp(unit, "UTC");
+  arrow::TimestampBuilder builder(type, arrow::default_memory_pool());
+  for (int64_t row : kept) {
+    const Nanos nanos = ToNanos(rows.times[static_cast<size_t>(row)], rows.unit_nanos);
+    GNOMON_RETURN_NOT_OK(
+        builder.Append(FloorToUnit(nanos, unit == arrow::TimeUnit::NANO ? 1 : kMicro)));
+  }
+  GNOMON_ASSIGN_OR_RETURN(auto times, builder.Finish());
+  fields.push_back(arrow::field("event_timestamp", type));
+  arrays.push_back(std::move(times));
+  return arrow::Table::Make(arrow::schema(std::move(fields)), std::move(arrays),
+                            static_cast<int64_t>(kept.size()));
+}
+
+/// Distinct rows in order of time, then first appearance.
+Result<std::shared_ptr<arrow::Table>> DistinctByTime(const arrow::Table& rows) {
+  GNOMON_ASSIGN_OR_RETURN(auto batch, table::SingleBatch(rows));
+  std::vector<std::shared_ptr<arrow::DataType>> types;
+  for (const auto& field : batch->schema()->fields()) types.push_back(field->type());
+  GNOMON_ASSIGN_OR_RETURN(table::KeyIndex index, table::KeyIndex::Make(types));
+  std::vector<int32_t> ids(static_cast<size_t>(batch->num_rows()));
+  GNOMON_RETURN_NOT_OK(index.Insert(batch->columns(), ids));
+  std::vector<int64_t> first;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] == static_cast<int32_t>(first.size())) first.push_back(static_cast<int64_t>(i));
+  }
+  GNOMON_ASSIGN_OR_RETURN(auto times, table::RawTimes(*batch->column(batch->num_columns() - 1)));
+  std::ranges::stable_sort(first, {}, [&](int64_t row) { return times[static_cast<size_t>(row)]; });
+  arrow::ArrayVector columns;
+  for (const auto& column : batch->columns()) {
+    GNOMON_ASSIGN_OR_RETURN(auto values, table::Gather(arrow::ChunkedArray(column), first));
+    columns.push_back(std::move(values));
+  }
+  return arrow::Table::Make(batch->schema(), std::move(columns),
+                            static_cast<int64_t>(first.size()));
+}
+
+/// One plain view: its rows are the answer.
+Result<std::shared_ptr<arrow::Table>> OneView(const Context& context, const FeaturePlan& plan,
+                                              SourceReader* reader, int64_t start, int64_t end,
+                                              const SourceRange& range) {
+  const PlannedView& planned = plan.views.front();
+  GNOMON_ASSIGN_OR_RETURN(SourceRows rows,
+                          reader->Read(context, *planned.view, ColumnsToRead(planned), range));
+  const std::vector<int64_t> kept = RowsInRange(rows, start, end);
+  const auto unit = rows.unit_nanos < kMicro ? arrow::TimeUnit::NANO : arrow::TimeUnit::MICRO;
+  GNOMON_ASSIGN_OR_RETURN(auto result, EntityRows(planned, rows, kept, unit));
+  PlanInputs inputs;
+  inputs.num_rows = static_cast<int64_t>(kept.size());
+  inputs.views.emplace_back();
+  for (const Field* field : planned.features) {
+    GNOMON_ASSIGN_OR_RETURN(auto column, rows.Column(field->name));
+    GNOMON_ASSIGN_OR_RETURN(column, table::Gather(arrow::ChunkedArray(column), kept));
+    GNOMON_ASSIGN_OR_RETURN(column, table::CastLossless(column, field->dtype.ToArrow()));
+    inputs.views.back().push_back(std::move(column));
+  }
+  GNOMON_ASSIGN_OR_RETURN(auto outputs, EvaluateOutputs(plan, inputs));
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (result->schema()->GetFieldIndex(plan.outputs[i].name) >= 0) continue;
+    GNOMON_ASSIGN_OR_RETURN(
+        result, result->AddColumn(result->num_columns(),
+                                  arrow::field(plan.outputs[i].name, outputs[i]->type()),
+                                  std::make_shared<arrow::ChunkedArray>(outputs[i])));
+  }
+  return result;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<arrow::Table>> RetrieveRange(const Context& context, const FeaturePlan& plan,
+                                                    const OfflineStore& store, int64_t start,
+                                                    int64_t end, const RetrievalOptions& options,
+                                                    RetrievalStats* stats) {
+  if (start > end) return Error(ErrorKind::kUser, "start is after end");
+  if (!plan.request_fields.empty()) {
+    return Error(ErrorKind::kUser, "retrieval without entity rows cannot give request data: ",
+                 Quoted(plan.request_fields.front().name));
+  }
+  const SourceRange range{.min = start, .max = end, .created_before = options.created_before};
+  if (plan.views.size() == 1 && !plan.views.front().view->is_window()) {
+    SourceReader reader(store, *plan.definitions);
+    GNOMON_ASSIGN_OR_RETURN(auto result, OneView(context, plan, &reader, start, end, range));
+    if (stats != nullptr) {
+      stats->source_rows = reader.rows_read();
+      stats->scans = reader.scans();
+      stats->entity_rows = result->num_rows();
+    }
+    return result;
+  }
+
+  const std::vector<std::string>& keys = plan.views.front().entity_columns;
+  SourceReader reader(store, *plan.definitions);
+  std::vector<SourceRows> rows;
+  auto unit = arrow::TimeUnit::MICRO;
+  for (const PlannedView& planned : plan.views) {
+    if (!std::ranges::is_permutation(planned.entity_columns, keys)) {
+      return MakeError(ErrorKind::kUser,
+                       Concat("retrieval without entity rows needs views with the same join keys: ",
+                              plan.views.front().alias, " has (", Join(keys, ", "), "), ",
+                              planned.alias, " has (", Join(planned.entity_columns, ", "), ")"),
+                       {}, "give entity rows");
+    }
+    GNOMON_ASSIGN_OR_RETURN(SourceRows read, reader.Read(context, *planned.view, {}, range));
+    if (read.unit_nanos < kMicro) unit = arrow::TimeUnit::NANO;
+    rows.push_back(std::move(read));
+  }
+  std::vector<std::shared_ptr<arrow::Table>> parts;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    GNOMON_ASSIGN_OR_RETURN(
+        auto part, EntityRows(plan.views[i], rows[i], RowsInRange(rows[i], start, end), unit));
+    GNOMON_ASSIGN_OR_RETURN(part, part->SelectColumns([&] {
+      std::vector<int> order;
+      for (const std::string& name : keys) order.push_back(part->schema()->GetFieldIndex(name));
+      order.push_back(part->schema()->GetFieldIndex("event_timestamp"));
+      return order;
+    }()));
+    parts.push_back(std::move(part));
+  }
+  rows.clear();
+  GNOMON_ASSIGN_OR_RETURN(auto all, arrow::ConcatenateTables(parts));
+  GNOMON_ASSIGN_OR_RETURN(auto entity_rows, DistinctByTime(*all));
+  return RetrieveHistorical(context, plan, store, *entity_rows, options, stats);
+}
+
+}  // namespace gnomon::feature

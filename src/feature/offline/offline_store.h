@@ -1,0 +1,45 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <arrow/type_fwd.h>
+
+#include "base/context.h"
+#include "base/error.h"
+#include "feature/definition/definition.h"
+#include "feature/definition/repository.h"
+#include "table/file.h"
+
+namespace gnomon::feature {
+
+struct ScanOptions {
+  /// Names after field mapping; empty: all. Each is given once, in this order.
+  std::vector<std::string> columns = {};
+  /// Prunes by the source's timestamp field; rows outside may still come.
+  std::optional<table::TimeRange> time_range = {};
+};
+
+/// Where raw events lie. Columns carry the names that field mapping gives them. Thread-safe.
+class OfflineStore {
+ public:
+  virtual ~OfflineStore() = default;
+
+  /// The schema after field mapping. kNotFound for a missing file; kUser for a mapping of a column
+  /// that is not there or onto a name that is.
+  virtual Result<std::shared_ptr<arrow::Schema>> SourceSchema(const Context& context,
+                                                              const DataSource& source) const = 0;
+  /// Rows in input order (sorted path, row group, row), in memory.
+  virtual Result<std::shared_ptr<arrow::Table>> Read(const Context& context,
+                                                     const DataSource& source,
+                                                     const ScanOptions& options) const = 0;
+  /// Rows of the source when it is cheap to know, else -1.
+  virtual Result<int64_t> CountRows(const Context& context, const DataSource& source) const = 0;
+};
+
+/// Files below `folder` (the repository), for the types file, dask, duckdb and ray.
+Result<std::unique_ptr<OfflineStore>> OpenOfflineStore(const RepositoryConfig& config);
+
+}  // namespace gnomon::feature

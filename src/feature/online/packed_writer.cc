@@ -1,0 +1,120 @@
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include <arrow/record_batch.h>
+#include <arrow/type.h>
+
+#include "base/text.h"
+#include "feature/online/packed_writer_internal.h"
+#include "feature/online/sqlite_catalog_internal.h"
+
+namespace gnomon::feature::internal {
+namespace {
+
+constexpr size_t kRowsBetweenChecks = 16 * 1024;
+
+Status CheckShape(const OnlineRows& rows, const arrow::Schema& schema) {
+  const size_t num_rows = rows.keys.size();
+  if (rows.event_times.size() != num_rows || rows.created_times.size() != num_rows ||
+      rows.values == nullptr || rows.values->num_rows() != static_cast<int64_t>(num_rows)) {
+    return Error(ErrorKind::kInternal, "online rows differ in length from their keys: ", num_rows);
+  }
+  if (!rows.values->schema()->Equals(schema, /*check_metadata=*/false)) {
+    return Error(ErrorKind::kInternal, "online rows have another schema than their table: ",
+                 rows.values->schema()->ToString());
+  }
+  return Status::OK();
+}
+
+/// Up to eight bytes as a number that orders as they do.
+uint64_t RankOf(std::string_view bytes) {
+  uint64_t rank = 0;
+  for (size_t i = 0; i < 8; ++i)
+    rank = rank << 8 | (i < bytes.size() ? static_cast<unsigned char>(bytes[i]) : 0);
+  return rank;
+}
+
+}  // namespace
+
+PackedWriter::PackedWriter(std::shared_ptr<arrow::Schema> schema, table::RowCodec codec,
+                           sql::SqliteStatement upsert)
+    : schema_(std::move(schema)), codec_(std::move(codec)), upsert_(std::move(upsert)) {}
+
+Result<PackedWriter> PackedWriter::Make(const OnlineTable& table, SqliteConnection* connection) {
+  GNOMON_ASSIGN_OR_RETURN(const int64_t id, connection->TableId(table));
+  sql::Sqlite& database = connection->database();
+  GNOMON_ASSIGN_OR_RETURN(const int64_t schema_id, FindOrAddSchema(&database, id, *table.schema));
+  GNOMON_ASSIGN_OR_RETURN(auto codec, table::RowCodec::Make(table.schema));
+  const std::string name = sql::QuoteIdentifier(PackedTableName(id, table.project, table.view));
+  GNOMON_ASSIGN_OR_RETURN(
+      auto upsert, database.Prepare(Concat("INSERT INTO ", name, " VALUES (?1, ?2, ?3, ", schema_id,
+                                           ", ?4) ON CONFLICT (entity_key) DO UPDATE ",
+                                           "SET event_ts = excluded.event_ts, created_ts = "
+                                           "excluded.created_ts, schema_id = excluded.schema_id, ",
+                                           "value = excluded.value WHERE (excluded.event_ts, "
+                                           "excluded.created_ts) >= (event_ts, created_ts)")));
+  return PackedWriter(table.schema, std::move(codec), std::move(upsert));
+}
+
+Status PackedWriter::Write(const Context& context, const OnlineRows& rows) {
+  GNOMON_RETURN_NOT_OK(CheckShape(rows, *schema_));
+  for (size_t row = 0; row < rows.keys.size(); ++row) {
+    Row added{.rank = 0,
+              .place = bytes_.size(),
+              .key_bytes = static_cast<uint32_t>(rows.keys[row].size()),
+              .value_bytes = 0,
+              .event_time = rows.event_times[row],
+              .created_time = rows.created_times[row]};
+    bytes_.append(rows.keys[row]);
+    const size_t value = bytes_.size();
+    GNOMON_RETURN_NOT_OK(codec_.Encode(*rows.values, static_cast<int64_t>(row), &bytes_));
+    const size_t length = bytes_.size() - value;
+    if (length > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
+      return Error(ErrorKind::kExhausted, "online row is too long: ", length, " bytes");
+    }
+    added.value_bytes = static_cast<uint32_t>(length);
+    rows_.push_back(added);
+    if (bytes_.size() + rows_.size() * sizeof(Row) > kBufferBytes)
+      GNOMON_RETURN_NOT_OK(Flush(context));
+  }
+  return Status::OK();
+}
+
+void PackedWriter::Sort() {
+  const std::string_view first = KeyOf(rows_.front());
+  size_t shared = first.size();
+  for (const Row& row : rows_) {
+    const std::string_view key = KeyOf(row);
+    shared = std::min(shared, key.size());
+    if (key.substr(0, shared) == first.substr(0, shared)) continue;
+    shared = static_cast<size_t>(std::ranges::mismatch(key, first).in1 - key.begin());
+  }
+  for (Row& row : rows_) row.rank = RankOf(KeyOf(row).substr(shared));
+  // Equal keys keep their order, so that the last of them wins.
+  std::ranges::sort(rows_, [&](const Row& left, const Row& right) {
+    if (left.rank != right.rank) return left.rank < right.rank;
+    const int order = KeyOf(left).compare(KeyOf(right));
+    return order != 0 ? order < 0 : left.place < right.place;
+  });
+}
+
+Status PackedWriter::Flush(const Context& context) {
+  if (rows_.empty()) return Status::OK();
+  Sort();
+  const std::string_view bytes = bytes_;
+  size_t written = 0;
+  for (const Row& row : rows_) {
+    if (++written % kRowsBetweenChecks == 0) GNOMON_RETURN_NOT_OK(context.Check());
+    upsert_.BindBlob(1, bytes.substr(row.place, row.key_bytes));
+    upsert_.BindInt(2, row.event_time);
+    upsert_.BindInt(3, row.created_time);
+    upsert_.BindBlob(4, bytes.substr(row.place + row.key_bytes, row.value_bytes));
+    GNOMON_RETURN_NOT_OK(upsert_.Execute());
+  }
+  rows_.clear();
+  bytes_.clear();
+  return Status::OK();
+}
+
+}  // namespace gnomon::feature::internal

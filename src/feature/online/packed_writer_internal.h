@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <arrow/type_fwd.h>
+
+#include "base/context.h"
+#include "base/error.h"
+#include "feature/online/online_store.h"
+#include "feature/online/sqlite_connection_internal.h"
+#include "sql/sqlite.h"
+#include "table/row_codec.h"
+
+namespace gnomon::feature::internal {
+
+/// Upserts rows of one table in an open transaction. Rows are gathered (up to kBufferBytes) and
+/// written in key order: neighbours share pages, so that a page is changed once per round and not
+/// once per batch. Not thread-safe; dies before its connection.
+class PackedWriter {
+ public:
+  static constexpr size_t kBufferBytes = size_t{64} << 20;
+
+  /// kNotFound when the table was never prepared.
+  static Result<PackedWriter> Make(const OnlineTable& table, SqliteConnection* connection);
+
+  Status Write(const Context& context, const OnlineRows& rows);
+  /// Writes what is gathered.
+  Status Flush(const Context& context);
+
+ private:
+  struct Row {
+    uint64_t rank;  ///< the first bytes after what all keys share, as a number
+    size_t place;   ///< of the key in bytes_, the value follows
+    uint32_t key_bytes;
+    uint32_t value_bytes;
+    int64_t event_time;
+    int64_t created_time;
+  };
+
+  PackedWriter(std::shared_ptr<arrow::Schema> schema, table::RowCodec codec,
+               sql::SqliteStatement upsert);
+  std::string_view KeyOf(const Row& row) const {
+    return std::string_view(bytes_).substr(row.place, row.key_bytes);
+  }
+  void Sort();
+
+  std::shared_ptr<arrow::Schema> schema_;
+  table::RowCodec codec_;
+  sql::SqliteStatement upsert_;
+  std::string bytes_;
+  std::vector<Row> rows_;
+};
+
+}  // namespace gnomon::feature::internal

@@ -1,0 +1,197 @@
+#include <filesystem>
+#include <fstream>
+#include <sys/stat.h>
+#include <thread>
+#include <unistd.h>
+
+#include <arrow/array.h>
+#include <arrow/record_batch.h>
+#include <arrow/scalar.h>
+#include <arrow/table.h>
+#include <arrow/type.h>
+#include <doctest/doctest.h>
+
+#include "base/text.h"
+#include "feature/online/online_store.h"
+#include "feature/online/online_store_suite_internal.h"
+#include "sql/sqlite.h"
+#include "tests/support/status.h"
+#include "tests/support/table.h"
+#include "tests/support/temporary.h"
+
+namespace gnomon::feature {
+namespace {
+
+using test::ValueOf;
+
+const OnlineTable kTable{
+    .project = "p", .view = "v", .schema = arrow::schema({{"x", arrow::int64()}})};
+
+std::unique_ptr<OnlineStore> OpenAt(const std::string& path) {
+  return ValueOf(OpenOnlineStore({.type = "sqlite", .path = path}));
+}
+
+Status WriteOne(OnlineStore& store, const Context& context = {}) {
+  const int64_t time = 1;
+  const auto values = ValueOf(test::TableOfSchema(kTable.schema, "[[5]]")->CombineChunksToBatch());
+  GNOMON_ASSIGN_OR_RETURN(auto writer, store.BeginWrite(context, kTable));
+  GNOMON_RETURN_NOT_OK(writer->Write(context, {{"key"}, {&time, 1}, {&time, 1}, values}));
+  return writer->Commit(context);
+}
+
+Status ReadOne(OnlineStore& store) {
+  const OnlineRead read{.table = &kTable, .keys = {"key"}, .fields = {0}};
+  return store.Read({}, {&read, 1}).status();
+}
+
+TEST_CASE("the SQLite store does what every online store must do") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  CheckOnlineStore([&] { return OpenAt(folder.path() + "/deep/er/online.db"); });
+}
+
+TEST_CASE("a store that does not exist is not made by reading or writing") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  const auto store = OpenAt(folder.path() + "/online.db");
+  CHECK_ERROR(ReadOne(*store), ErrorKind::kNotFound, "run: gnomon apply");
+  CHECK_ERROR(WriteOne(*store), ErrorKind::kNotFound, "online.db");
+  CHECK_OK(store->DropExcept({}, "p", {}));
+  CHECK_OK(store->Teardown({}, "p"));
+  CHECK(std::filesystem::is_empty(folder.path()));
+}
+
+TEST_CASE("teardown removes the file unless something else is in it") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  const std::string path = folder.path() + "/online.db";
+  const auto store = OpenAt(path);
+  CHECK_OK(store->Prepare({}, {{kTable}}));
+  CHECK_OK(WriteOne(*store));
+  CHECK_OK(ReadOne(*store));
+  {
+    sql::Sqlite feast = ValueOf(sql::Sqlite::Open(path));
+    CHECK_OK(feast.Execute("CREATE TABLE p_fv (entity_key BLOB)"));
+    CHECK_OK(store->Teardown({}, "p"));
+    CHECK_OK(feast.Execute("DROP TABLE p_fv"));
+  }
+  CHECK(std::filesystem::exists(path));
+  CHECK_OK(store->Teardown({}, "p"));
+  CHECK(std::filesystem::is_empty(folder.path()));
+}
+
+TEST_CASE("a file that is deleted or replaced under an open store is noticed") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  const std::string path = folder.path() + "/online.db";
+  const auto store = OpenAt(path);
+  CHECK_OK(store->Prepare({}, {{kTable}}));
+  CHECK_OK(WriteOne(*store));
+  CHECK_OK(ReadOne(*store));
+  {
+    auto writer = ValueOf(store->BeginWrite({}, kTable));
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+      std::filesystem::remove(entry);
+    CHECK_ERROR(writer->Commit({}), ErrorKind::kConflict, "deleted or replaced");
+  }
+  CHECK_ERROR(ReadOne(*store), ErrorKind::kNotFound, "online store does not exist");
+  CHECK_ERROR(WriteOne(*store), ErrorKind::kNotFound, "online store does not exist");
+  CHECK_OK(store->Prepare({}, {{kTable}}));
+  CHECK(ValueOf(store->CountRows({}, kTable)) == 0);
+}
+
+TEST_CASE("foreign and damaged files are named") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  const std::string path = folder.path() + "/online.db";
+  SUBCASE("not a database") {
+    std::ofstream(path) << std::string(5000, 'x');
+    CHECK_ERROR(ReadOne(*OpenAt(path)), ErrorKind::kDataLoss, path);
+    CHECK_ERROR(OpenAt(path)->Prepare({}, {{kTable}}), ErrorKind::kDataLoss, path);
+  }
+  SUBCASE("a row whose bytes are cut off, and one of an unknown schema") {
+    const auto store = OpenAt(path);
+    CHECK_OK(store->Prepare({}, {{kTable}}));
+    CHECK_OK(WriteOne(*store));
+    sql::Sqlite database = ValueOf(sql::Sqlite::Open(path));
+    CHECK_OK(database.Execute("UPDATE gnomon_1_p_v SET value = x'01'"));
+    CHECK_ERROR(ReadOne(*store), ErrorKind::kDataLoss, "view 'v'");
+    CHECK_OK(WriteOne(*store));
+    CHECK_OK(ReadOne(*store));
+    CHECK_OK(database.Execute("UPDATE gnomon_1_p_v SET schema_id = 77"));
+    CHECK_ERROR(ReadOne(*store), ErrorKind::kDataLoss, "schema 77");
+  }
+  SUBCASE("a newer format version") {
+    CHECK_OK(OpenAt(path)->Prepare({}, {{kTable}}));
+    CHECK_OK(ValueOf(sql::Sqlite::Open(path)).Execute("UPDATE gnomon_online_meta SET value = 2"));
+    CHECK_ERROR(ReadOne(*OpenAt(path)), ErrorKind::kUnsupported,
+                "format version 2, this build reads up to 1");
+    CHECK_ERROR(OpenAt(path)->Prepare({}, {{kTable}}), ErrorKind::kUnsupported, path);
+  }
+}
+
+TEST_CASE("a writer waits for another process as long as its context allows") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  const std::string path = folder.path() + "/online.db";
+  const auto store = OpenAt(path);
+  CHECK_OK(store->Prepare({}, {{kTable}}));
+  sql::Sqlite other = ValueOf(sql::Sqlite::Open(path));
+  CHECK_OK(other.Execute("BEGIN IMMEDIATE"));
+  CHECK_ERROR(WriteOne(*store, Context{}.WithTimeout(0.2)), ErrorKind::kDeadline,
+              "waiting to write");
+  CHECK_OK(ReadOne(*store));
+  CHECK_OK(other.Execute("COMMIT"));
+  CHECK_OK(WriteOne(*store));
+}
+
+TEST_CASE("a writer waits for a thread of its own store, but never for itself") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  const auto store = OpenAt(folder.path() + "/online.db");
+  CHECK_OK(store->Prepare({}, {{kTable}}));
+  auto writer = ValueOf(store->BeginWrite({}, kTable));
+  CHECK_ERROR(store->BeginWrite({}, kTable), ErrorKind::kInternal, "this thread has an open write");
+  std::jthread([&] {
+    CHECK_ERROR(WriteOne(*store, Context{}.WithTimeout(0.1)), ErrorKind::kDeadline,
+                "waiting to write");
+  }).join();
+  CHECK_OK(writer->Commit({}));
+  CHECK_OK(WriteOne(*store));
+}
+
+TEST_CASE("an open write may outlive its store") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  const std::string path = folder.path() + "/online.db";
+  auto store = OpenAt(path);
+  CHECK_OK(store->Prepare({}, {{kTable}}));
+  auto writer = ValueOf(store->BeginWrite({}, kTable));
+  store.reset();
+  CHECK_OK(writer->Commit({}));
+}
+
+TEST_CASE("a write that is larger than its buffer is still one commit, and the newest row wins") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  const auto store = OpenAt(folder.path() + "/online.db");
+  const OnlineTable table{
+      .project = "p", .view = "v", .schema = arrow::schema({{"x", arrow::utf8()}})};
+  CHECK_OK(store->Prepare({}, {{table}}));
+  auto writer = ValueOf(store->BeginWrite({}, table));
+  const std::vector<std::pair<std::string, int64_t>> rows = {
+      {"b", 2}, {"a", 1}, {"b", 1}, {"a", 2}, {"a", 0}};
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const std::string value(size_t{20} << 20, static_cast<char>('0' + i));
+    const auto batch = ValueOf(
+        test::TableOfSchema(table.schema, Concat("[[\"", value, "\"]]"))->CombineChunksToBatch());
+    CHECK_OK(
+        writer->Write({}, {{rows[i].first}, {&rows[i].second, 1}, {&rows[i].second, 1}, batch}));
+    CHECK(ValueOf(store->CountRows({}, table)) == 0);
+  }
+  CHECK_OK(writer->Commit({}));
+  const OnlineRead read{.table = &table, .keys = {"a", "b"}, .fields = {0}};
+  const auto values = ValueOf(store->Read({}, {&read, 1}));
+  CHECK(values[0].event_times == std::vector<int64_t>{2, 2});
+  CHECK(ValueOf(values[0].columns[0]->GetScalar(0))->ToString().starts_with("3333"));
+  CHECK(ValueOf(values[0].columns[0]->GetScalar(1))->ToString().starts_with("0000"));
+}
+
+TEST_CASE("other store types are named, and an empty path is refused") {
+  CHECK_ERROR(OpenOnlineStore({.type = "redis", .path = "x"}), ErrorKind::kUnsupported, "redis");
+  CHECK_ERROR(OpenOnlineStore({.type = "sqlite", .path = ""}), ErrorKind::kUser, "path");
+}
+
+}  // namespace
+}  // namespace gnomon::feature

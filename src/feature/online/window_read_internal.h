@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <arrow/type_fwd.h>
+
+#include "base/context.h"
+#include "base/error.h"
+#include "feature/definition/definition.h"
+#include "feature/online/online_store.h"
+#include "pit/window.h"
+
+namespace gnomon::feature::internal {
+
+/// Evaluates features of a window view from its stored rows, as of any time. Immutable,
+/// thread-safe.
+class WindowReader {
+ public:
+  static Result<WindowReader> Make(const OnlineTable& table, const FeatureView& view,
+                                   std::span<const Field* const> features);
+
+  /// What to read of the table.
+  const std::vector<int>& fields() const { return fields_; }
+
+  struct Values {
+    std::vector<std::shared_ptr<arrow::Array>> columns;  ///< one per feature
+    std::vector<bool> found;           ///< is any event at or before as_of stored?
+    std::vector<int64_t> event_times;  ///< the newest such, 0 where there is none
+  };
+  Result<Values> Evaluate(const Context& context, const OnlineValues& stored, int64_t as_of) const;
+
+ private:
+  WindowReader() = default;
+  std::vector<int> fields_;  ///< event times, then the columns of the aggregates
+  std::vector<pit::AggregateSpec> specs_;
+  std::vector<std::shared_ptr<arrow::DataType>> types_;  ///< of the features
+};
+
+}  // namespace gnomon::feature::internal

@@ -1,0 +1,271 @@
+#include "feature/online/window_row.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include <arrow/array.h>
+#include <arrow/buffer.h>
+#include <arrow/builder.h>
+#include <arrow/chunked_array.h>
+#include <arrow/record_batch.h>
+#include <arrow/type.h>
+
+#include "base/text.h"
+#include "table/column.h"
+
+namespace gnomon::feature {
+namespace {
+
+constexpr int64_t kNoTime = std::numeric_limits<int64_t>::min();
+
+std::shared_ptr<arrow::DataType> ItemType(const arrow::Field& field) {
+  return static_cast<const arrow::ListType&>(*field.type()).value_type();
+}
+
+/// Times with INT64_MIN for nulls; empty when there are none at all.
+std::vector<int64_t> TimesOf(const arrow::Array& column) {
+  std::vector<int64_t> times(static_cast<size_t>(column.length()), kNoTime);
+  const auto& values = static_cast<const arrow::Int64Array&>(column);
+  bool any = false;
+  for (int64_t row = 0; row < column.length(); ++row) {
+    if (values.IsNull(row) || values.Value(row) == kNoTime) continue;
+    times[static_cast<size_t>(row)] = values.Value(row);
+    any = true;
+  }
+  if (!any) times.clear();
+  return times;
+}
+
+Result<std::shared_ptr<arrow::Array>> GatherFrom(std::shared_ptr<arrow::Array> first,
+                                                 std::shared_ptr<arrow::Array> second,
+                                                 std::span<const int64_t> indices) {
+  const auto type = first->type();
+  const arrow::ChunkedArray chunks(arrow::ArrayVector{std::move(first), std::move(second)}, type);
+  return table::Gather(chunks, indices);
+}
+
+Result<std::shared_ptr<arrow::Array>> MakeLists(const std::shared_ptr<arrow::DataType>& type,
+                                                std::span<const int32_t> offsets,
+                                                std::shared_ptr<arrow::Array> values) {
+  arrow::Int32Builder builder;
+  GNOMON_RETURN_NOT_OK(builder.AppendValues(offsets.data(), static_cast<int64_t>(offsets.size())));
+  GNOMON_ASSIGN_OR_RETURN(const auto offset_array, builder.Finish());
+  return arrow::ListArray::FromArrays(type, *offset_array, *values);
+}
+
+/// A list column whose every row is null.
+Result<std::shared_ptr<arrow::Array>> NoLists(const std::shared_ptr<arrow::DataType>& type,
+                                              int64_t num_rows) {
+  return arrow::MakeArrayOfNull(type, num_rows);
+}
+
+/// Rows in a new order as lists of their groups.
+struct Grouping {
+  std::vector<int64_t> indices;  ///< in list order
+  std::vector<int32_t> offsets;  ///< by group, one more than groups
+};
+
+Status TooLong(const OnlineTable& table) {
+  return Error(ErrorKind::kExhausted, "window rows of one batch exceed 2^31 events: view ",
+               Quoted(table.view));
+}
+
+/// The lists of a stored or added column: values of row r are [begin(r), end(r)) of `values`.
+class Lists {
+ public:
+  explicit Lists(const std::shared_ptr<arrow::Array>& column)
+      : lists_(std::static_pointer_cast<arrow::ListArray>(column)) {}
+  int64_t begin(int64_t row) const { return lists_->IsNull(row) ? 0 : lists_->value_offset(row); }
+  int64_t end(int64_t row) const {
+    return lists_->IsNull(row) ? 0 : int64_t{lists_->value_offset(row)} + lists_->value_length(row);
+  }
+  int64_t length(int64_t row) const { return end(row) - begin(row); }
+  const std::shared_ptr<arrow::Array>& values() const { return lists_->values(); }
+  int64_t Time(int64_t index) const {
+    return static_cast<const arrow::Int64Array&>(*lists_->values()).Value(index);
+  }
+  /// The `place`-th time of a row; INT64_MIN where the row has no such list.
+  int64_t TimeAt(int64_t row, int64_t place) const {
+    if (place >= length(row) || lists_->values()->IsNull(begin(row) + place)) return kNoTime;
+    return Time(begin(row) + place);
+  }
+
+ private:
+  std::shared_ptr<arrow::ListArray> lists_;
+};
+
+/// Merges the events of one row of each side by (time, created), stored first.
+struct Event {
+  int64_t time;
+  int64_t created;
+  bool added;
+  int64_t place;  ///< in its row's lists
+};
+
+void MergeRow(const Lists& stored_times, const Lists& stored_created, const Lists& added_times,
+              const Lists& added_created, int64_t row, WindowReach reach,
+              std::vector<Event>* merged) {
+  merged->clear();
+  for (int64_t place = 0; place < stored_times.length(row); ++place) {
+    merged->push_back(
+        {stored_times.TimeAt(row, place), stored_created.TimeAt(row, place), false, place});
+  }
+  for (int64_t place = 0; place < added_times.length(row); ++place) {
+    merged->push_back(
+        {added_times.TimeAt(row, place), added_created.TimeAt(row, place), true, place});
+  }
+  std::ranges::stable_sort(*merged, {},
+                           [](const Event& event) { return std::pair(event.time, event.created); });
+  if (!reach.has_value() || merged->empty()) return;
+  const int64_t newest = merged->back().time;
+  const int64_t oldest = newest < kNoTime + *reach ? kNoTime : newest - *reach;
+  std::erase_if(*merged,
+                [&](const Event& event) { return event.time <= oldest && event.time != newest; });
+}
+
+}  // namespace
+
+Result<std::shared_ptr<arrow::RecordBatch>> MakeWindowRows(const OnlineTable& table,
+                                                           const arrow::RecordBatch& rows,
+                                                           std::span<const int64_t> group_offsets) {
+  if (group_offsets.empty() || group_offsets.front() < 0 ||
+      group_offsets.back() > rows.num_rows()) {
+    return Error(ErrorKind::kInternal, "group offsets leave the rows: ", rows.num_rows());
+  }
+  const auto time_column = rows.GetColumnByName(std::string(kEventTimes));
+  if (time_column == nullptr || time_column->type_id() != arrow::Type::INT64) {
+    return Error(ErrorKind::kInternal, "window rows have no int64 column ", kEventTimes);
+  }
+  const int64_t first = group_offsets.front();
+  const int64_t length = group_offsets.back() - first;
+  if (length > std::numeric_limits<int32_t>::max()) return TooLong(table);
+  const auto times = std::static_pointer_cast<arrow::Int64Array>(time_column->Slice(first, length));
+  const auto created_column = rows.GetColumnByName(std::string(kCreatedTimes));
+  std::vector<int64_t> created;
+  if (created_column != nullptr && created_column->type_id() == arrow::Type::INT64) {
+    created = TimesOf(*created_column->Slice(first, length));
+  }
+
+  const auto key = [&](int64_t row) {
+    return std::pair(times->Value(row),
+                     created.empty() ? kNoTime : created[static_cast<size_t>(row)]);
+  };
+  Grouping grouping;
+  grouping.indices.resize(static_cast<size_t>(length));
+  std::iota(grouping.indices.begin(), grouping.indices.end(), int64_t{0});
+  bool in_order = true;
+  for (size_t group = 0; group + 1 < group_offsets.size(); ++group) {
+    grouping.offsets.push_back(static_cast<int32_t>(group_offsets[group] - first));
+    const std::span<int64_t> part(
+        grouping.indices.data() + (group_offsets[group] - first),
+        static_cast<size_t>(group_offsets[group + 1] - group_offsets[group]));
+    if (std::ranges::is_sorted(part, {}, key)) continue;
+    in_order = false;
+    std::ranges::stable_sort(part, {}, key);
+  }
+  grouping.offsets.push_back(static_cast<int32_t>(length));
+
+  const int64_t num_groups = static_cast<int64_t>(group_offsets.size()) - 1;
+  arrow::ArrayVector columns;
+  for (const auto& field : table.schema->fields()) {
+    std::shared_ptr<arrow::Array> values = rows.GetColumnByName(field->name());
+    if (field->name() == kCreatedTimes && created.empty()) {
+      GNOMON_ASSIGN_OR_RETURN(auto none, NoLists(field->type(), num_groups));
+      columns.push_back(std::move(none));
+      continue;
+    }
+    if (values == nullptr) {
+      return Error(ErrorKind::kInternal, "window rows have no column ", Quoted(field->name()));
+    }
+    values = values->Slice(first, length);
+    if (!values->type()->Equals(*ItemType(*field))) {
+      auto cast = table::CastLossless(values, ItemType(*field));
+      if (!cast.ok())
+        return WithContext(cast.status(), Concat(table.view, ": column ", Quoted(field->name())));
+      values = *std::move(cast);
+    }
+    if (!in_order) {
+      GNOMON_ASSIGN_OR_RETURN(values, table::Gather(arrow::ChunkedArray(values), grouping.indices));
+    }
+    GNOMON_ASSIGN_OR_RETURN(auto lists,
+                            MakeLists(field->type(), grouping.offsets, std::move(values)));
+    columns.push_back(std::move(lists));
+  }
+  return arrow::RecordBatch::Make(table.schema, num_groups, std::move(columns));
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> MergeWindowRows(const OnlineTable& table,
+                                                            WindowReach reach,
+                                                            const OnlineValues& stored,
+                                                            const arrow::RecordBatch& added) {
+  const int64_t num_rows = added.num_rows();
+  if (static_cast<int>(stored.columns.size()) != table.schema->num_fields() ||
+      stored.found.size() != static_cast<size_t>(num_rows)) {
+    return Error(ErrorKind::kInternal, "stored and added window rows differ in shape: view ",
+                 Quoted(table.view));
+  }
+  const int time_field = table.schema->GetFieldIndex(std::string(kEventTimes));
+  const int created_field = table.schema->GetFieldIndex(std::string(kCreatedTimes));
+  const Lists stored_times(stored.columns[static_cast<size_t>(time_field)]);
+  const Lists stored_created(stored.columns[static_cast<size_t>(created_field)]);
+  const Lists added_times(added.column(time_field));
+  const Lists added_created(added.column(created_field));
+
+  // Which event of which side stands where, by row; the lists of each column are gathered by it.
+  std::vector<int32_t> offsets = {0};
+  std::vector<Event> events;
+  std::vector<int64_t> event_rows;
+  std::vector<Event> merged;
+  for (int64_t row = 0; row < num_rows; ++row) {
+    MergeRow(stored_times, stored_created, added_times, added_created, row, reach, &merged);
+    events.insert(events.end(), merged.begin(), merged.end());
+    event_rows.insert(event_rows.end(), merged.size(), row);
+    if (events.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
+      return TooLong(table);
+    offsets.push_back(static_cast<int32_t>(events.size()));
+  }
+  const bool any_created =
+      std::ranges::any_of(events, [](const Event& event) { return event.created != kNoTime; });
+
+  arrow::ArrayVector columns;
+  std::vector<int64_t> indices(events.size());
+  for (int field = 0; field < table.schema->num_fields(); ++field) {
+    const auto& type = table.schema->field(field)->type();
+    if (field == created_field && !any_created) {
+      GNOMON_ASSIGN_OR_RETURN(auto none, NoLists(type, num_rows));
+      columns.push_back(std::move(none));
+      continue;
+    }
+    const Lists old_lists(stored.columns[static_cast<size_t>(field)]);
+    const Lists new_lists(added.column(field));
+    // A list that is shorter than its row's times (a column that came later) is null there.
+    for (size_t i = 0; i < events.size(); ++i) {
+      const Lists& lists = events[i].added ? new_lists : old_lists;
+      const int64_t row = event_rows[i];
+      const int64_t base = events[i].added ? old_lists.values()->length() : 0;
+      indices[i] =
+          events[i].place < lists.length(row) ? base + lists.begin(row) + events[i].place : -1;
+    }
+    GNOMON_ASSIGN_OR_RETURN(auto values,
+                            GatherFrom(old_lists.values(), new_lists.values(), indices));
+    GNOMON_ASSIGN_OR_RETURN(auto lists, MakeLists(type, offsets, std::move(values)));
+    columns.push_back(std::move(lists));
+  }
+  return arrow::RecordBatch::Make(table.schema, num_rows, std::move(columns));
+}
+
+WindowRowTimes NewestTimes(const arrow::RecordBatch& window_rows) {
+  const Lists times(window_rows.GetColumnByName(std::string(kEventTimes)));
+  const Lists created(window_rows.GetColumnByName(std::string(kCreatedTimes)));
+  WindowRowTimes newest;
+  for (int64_t row = 0; row < window_rows.num_rows(); ++row) {
+    const int64_t last = times.length(row) - 1;
+    newest.event_times.push_back(last < 0 ? 0 : times.TimeAt(row, last));
+    newest.created_times.push_back(last < 0 ? kNoTime : created.TimeAt(row, last));
+  }
+  return newest;
+}
+
+}  // namespace gnomon::feature

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "feast/core/registry.pb.h"
+#include "feature/definition/definition.h"
+#include "gnomon/side_registry.pb.h"
+
+/// Definitions as Feast's messages, and back. Writers change a message in place: what they do not
+/// know of stays.
+namespace gnomon::feature {
+
+inline constexpr std::string_view kSpecTag = "gnomon.spec";
+inline constexpr std::string_view kDummyEntity = "__dummy";
+inline constexpr std::string_view kDummyKey = "__dummy_id";
+
+void WriteEntity(const Entity& entity, feast::core::EntitySpecV2* spec);
+void WriteDataSource(const DataSource& source, feast::core::DataSource* message);
+/// REQUIRES: the view's entities and source are in `definitions`.
+void WriteFeatureView(const Definitions& definitions, const FeatureView& view,
+                      feast::core::FeatureViewSpec* spec);
+/// Projections of feature views; those of on-demand views go to the side file. REQUIRES: as above.
+void WriteFeatureService(const Definitions& definitions, const FeatureService& service,
+                         feast::core::FeatureServiceSpec* spec);
+
+/// kUnsupported for what definitions cannot say: other stores, Python functions, views on views,
+/// other types.
+Result<Entity> ReadEntity(const feast::core::EntitySpecV2& spec);
+Result<DataSource> ReadDataSource(const feast::core::DataSource& message);
+Result<FeatureView> ReadFeatureView(const feast::core::FeatureViewSpec& spec);
+Result<FeatureService> ReadFeatureService(const Definitions& definitions,
+                                          const feast::core::FeatureServiceSpec& spec);
+
+/// Replaces the project's part of `side` by the on-demand views and service parts of `wanted`; jobs
+/// stay.
+void WriteSide(const Definitions& wanted, int64_t now, gnomon::proto::SideProject* side);
+Result<OnDemandFeatureView> ReadOnDemandView(const gnomon::proto::SideOnDemandView& message);
+
+/// The project's part of a registry. What cannot be read is left out and told in `notes`, one line
+/// each.
+Definitions ReadDefinitions(const feast::core::Registry& registry,
+                            const gnomon::proto::SideProject* side, const std::string& project,
+                            std::vector<std::string>* notes);
+
+/// Puts the project's definitions into a registry: new objects are added, known ones changed in
+/// place, others of the project that definitions can say are deleted. Timestamps move only where an
+/// object changed. `stale_views`: their materialization intervals are dropped. kConflict when a
+/// view of Feast's own kinds has the name of a wanted one.
+Status WriteDefinitions(const Definitions& wanted, const std::string& project, int64_t now,
+                        const std::vector<std::string>& stale_views,
+                        feast::core::Registry* registry);
+
+/// Takes the project with everything that is known of it out of a registry.
+void RemoveProject(const std::string& project, feast::core::Registry* registry);
+
+/// The bytes of a message, equal for equal messages (maps are sorted).
+std::string SerializeMessage(const google::protobuf::Message& message);
+
+int64_t MicrosOf(const google::protobuf::Timestamp& timestamp);
+void SetMicros(int64_t micros, google::protobuf::Timestamp* timestamp);
+
+}  // namespace gnomon::feature

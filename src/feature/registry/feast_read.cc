@@ -1,0 +1,187 @@
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include <google/protobuf/util/json_util.h>
+
+#include "base/time.h"
+#include "feature/registry/feast_message_internal.h"
+#include "gnomon/spec_tag.pb.h"
+
+namespace gnomon::feature {
+
+namespace {
+
+using TagMap = google::protobuf::Map<std::string, std::string>;
+
+std::map<std::string, std::string> MapOf(const TagMap& map) { return {map.begin(), map.end()}; }
+
+// Takes our tag out of `tags` and reads it.
+template <typename Spec>
+Result<Spec> TakeSpecTag(Tags* tags) {
+  Spec spec;
+  const auto found = tags->find(std::string(kSpecTag));
+  if (found == tags->end()) return spec;
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;
+  const auto status = google::protobuf::util::JsonStringToMessage(found->second, &spec, options);
+  if (!status.ok()) {
+    return Error(ErrorKind::kDataLoss, "the tag ", kSpecTag, " is broken: ", status.ToString());
+  }
+  tags->erase(found);
+  return spec;
+}
+
+Result<ValueType> TypeOf(int number) {
+  if (number == 0) return ValueType{};
+  return ValueType::FromFeastNumber(number);
+}
+
+Result<Field> ReadField(const feast::core::FeatureSpecV2& message) {
+  auto type = TypeOf(message.value_type());
+  if (!type.ok()) return WithContext(type.status(), Concat("feature ", Quoted(message.name())));
+  return Field{message.name(), *type, message.description(), MapOf(message.tags())};
+}
+
+// Seconds and nanoseconds as microseconds; out of range values end at the ends.
+int64_t Micros(int64_t seconds, int32_t nanos) {
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / kMicrosPerSecond - 1;
+  return std::clamp(seconds, -kMost, kMost) * kMicrosPerSecond + nanos / 1000;
+}
+
+Result<Aggregation> ReadAggregation(const gnomon::proto::AggregationSpec& spec) {
+  Aggregation aggregation;
+  aggregation.column = spec.column();
+  if (!spec.column_type().empty()) {
+    GNOMON_ASSIGN_OR_RETURN(aggregation.column_type, ValueType::Parse(spec.column_type()));
+  }
+  GNOMON_ASSIGN_OR_RETURN(aggregation.function, pit::ParseAggregateFunction(spec.function()));
+  aggregation.name = spec.name();
+  if (spec.has_time_window()) aggregation.time_window = spec.time_window();
+  if (spec.has_slide_interval()) aggregation.slide_interval = spec.slide_interval();
+  if (spec.has_k()) aggregation.k = spec.k();
+  if (spec.has_quantile()) aggregation.quantile = spec.quantile();
+  if (spec.has_ddof()) aggregation.ddof = spec.ddof();
+  return aggregation;
+}
+
+}  // namespace
+
+int64_t MicrosOf(const google::protobuf::Timestamp& timestamp) {
+  return Micros(timestamp.seconds(), timestamp.nanos());
+}
+
+void SetMicros(int64_t micros, google::protobuf::Timestamp* timestamp) {
+  int64_t seconds = micros / kMicrosPerSecond;
+  int64_t rest = micros % kMicrosPerSecond;
+  if (rest < 0) {
+    rest += kMicrosPerSecond;
+    --seconds;
+  }
+  // The years 0001 to 9999, all that a Timestamp may hold.
+  seconds = std::clamp(seconds, int64_t{-62'135'596'800}, int64_t{253'402'300'799});
+  timestamp->set_seconds(seconds);
+  timestamp->set_nanos(static_cast<int32_t>(rest * 1000));
+}
+
+Result<Entity> ReadEntity(const feast::core::EntitySpecV2& spec) {
+  Entity entity;
+  entity.name = spec.name();
+  entity.join_key = spec.join_key().empty() ? spec.name() : spec.join_key();
+  GNOMON_ASSIGN_OR_RETURN(entity.value_type, TypeOf(spec.value_type()));
+  entity.description = spec.description();
+  entity.tags = MapOf(spec.tags());
+  entity.owner = spec.owner();
+  return entity;
+}
+
+Result<DataSource> ReadDataSource(const feast::core::DataSource& message) {
+  if (message.type() != feast::core::DataSource::BATCH_FILE || !message.has_file_options()) {
+    return Error(ErrorKind::kUnsupported, "source type ",
+                 feast::core::DataSource::SourceType_Name(message.type()));
+  }
+  const auto& options = message.file_options();
+  if (options.has_file_format() && !options.file_format().has_parquet_format() &&
+      options.file_format().ByteSizeLong() > 0) {
+    return Error(ErrorKind::kUnsupported, "a file format other than Parquet");
+  }
+  DataSource source;
+  source.name = message.name();
+  source.path = options.uri();
+  source.timestamp_field = message.timestamp_field();
+  source.created_timestamp_column = message.created_timestamp_column();
+  source.field_mapping = MapOf(message.field_mapping());
+  source.description = message.description();
+  source.tags = MapOf(message.tags());
+  source.owner = message.owner();
+  GNOMON_ASSIGN_OR_RETURN(const auto spec, TakeSpecTag<gnomon::proto::SourceSpec>(&source.tags));
+  source.file_format = options.file_format().has_parquet_format() ? "parquet" : spec.file_format();
+  return source;
+}
+
+Result<FeatureView> ReadFeatureView(const feast::core::FeatureViewSpec& spec) {
+  if (spec.source_views_size() > 0) return Error(ErrorKind::kUnsupported, "source_views");
+  if (spec.has_feature_transformation()) {
+    return Error(ErrorKind::kUnsupported, "a Python transformation");
+  }
+  if (!spec.has_batch_source()) return Error(ErrorKind::kUnsupported, "no batch source");
+  GNOMON_ASSIGN_OR_RETURN(const DataSource source, ReadDataSource(spec.batch_source()));
+  FeatureView view;
+  view.name = spec.name();
+  view.source = source.name;
+  for (const std::string& entity : spec.entities()) {
+    if (entity != kDummyEntity) view.entities.push_back(entity);
+  }
+  for (const auto& feature : spec.features()) {
+    GNOMON_ASSIGN_OR_RETURN(Field field, ReadField(feature));
+    view.schema.push_back(std::move(field));
+  }
+  view.ttl = Micros(spec.ttl().seconds(), spec.ttl().nanos());
+  view.online = spec.online();
+  view.description = spec.description();
+  view.tags = MapOf(spec.tags());
+  view.owner = spec.owner();
+  GNOMON_ASSIGN_OR_RETURN(const auto extra, TakeSpecTag<gnomon::proto::ViewSpec>(&view.tags));
+  view.filter = extra.filter();
+  for (const auto& item : extra.transformations()) {
+    view.transformations.push_back({item.name(), item.expression()});
+  }
+  for (const auto& item : extra.aggregations()) {
+    GNOMON_ASSIGN_OR_RETURN(Aggregation aggregation, ReadAggregation(item));
+    view.aggregations.push_back(std::move(aggregation));
+  }
+  return view;
+}
+
+Result<FeatureService> ReadFeatureService(const Definitions& definitions,
+                                          const feast::core::FeatureServiceSpec& spec) {
+  FeatureService service;
+  service.name = spec.name();
+  service.description = spec.description();
+  service.tags = MapOf(spec.tags());
+  service.owner = spec.owner();
+  GNOMON_ASSIGN_OR_RETURN(const auto extra, TakeSpecTag<gnomon::proto::ServiceSpec>(&service.tags));
+  for (const auto& message : spec.features()) {
+    Projection projection;
+    projection.view = message.feature_view_name();
+    projection.name_alias = message.feature_view_name_alias();
+    projection.join_key_map = MapOf(message.join_key_map());
+    for (const auto& feature : message.feature_columns()) {
+      projection.features.push_back(feature.name());
+    }
+    const std::string& output =
+        projection.name_alias.empty() ? projection.view : projection.name_alias;
+    const FeatureView* view = definitions.FindFeatureView(projection.view);
+    const bool was_whole =
+        std::ranges::find(extra.whole_views(), output) != extra.whole_views().end();
+    // Feast may have changed the list since.
+    if (view != nullptr && was_whole &&
+        std::ranges::equal(projection.features, view->schema, {}, {}, &Field::name)) {
+      projection.features.clear();
+    }
+    service.features.push_back(std::move(projection));
+  }
+  return service;
+}
+
+}  // namespace gnomon::feature

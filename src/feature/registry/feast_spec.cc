@@ -1,0 +1,215 @@
+#include <algorithm>
+#include <utility>
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/util/json_util.h>
+
+#include "base/time.h"
+#include "feature/registry/feast_message_internal.h"
+#include "gnomon/spec_tag.pb.h"
+
+namespace gnomon::feature {
+
+namespace {
+
+constexpr std::string_view kFileSourceClass = "feast.infra.offline_stores.file_source.FileSource";
+
+using TagMap = google::protobuf::Map<std::string, std::string>;
+
+void WriteMap(const std::map<std::string, std::string>& values, TagMap* map) {
+  map->clear();
+  for (const auto& [key, value] : values) (*map)[key] = value;
+}
+
+// Sets the tag `gnomon.spec`; an empty message leaves it out.
+void WriteSpecTag(const google::protobuf::Message& spec, TagMap* tags) {
+  if (spec.ByteSizeLong() == 0) return;
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  const auto status = google::protobuf::util::MessageToJsonString(spec, &json, options);
+  GNOMON_CHECK(status.ok(), status.ToString());
+  (*tags)[std::string(kSpecTag)] = std::move(json);
+}
+
+void WriteField(const Field& field, feast::core::FeatureSpecV2* message) {
+  message->set_name(field.name);
+  message->set_value_type(static_cast<feast::types::ValueType::Enum>(field.dtype.FeastNumber()));
+  message->set_description(field.description);
+  WriteMap(field.tags, message->mutable_tags());
+}
+
+// Fields by position, so that what Feast alone knows about a field of the same name (vector
+// indexes) stays.
+void WriteFields(const std::vector<Field>& fields,
+                 google::protobuf::RepeatedPtrField<feast::core::FeatureSpecV2>* messages) {
+  google::protobuf::RepeatedPtrField<feast::core::FeatureSpecV2> before;
+  before.Swap(messages);
+  for (const Field& field : fields) {
+    feast::core::FeatureSpecV2* message = messages->Add();
+    const auto found = std::ranges::find(before, field.name,
+                                         [](const auto& old) -> const auto& { return old.name(); });
+    if (found != before.end()) message->Swap(&*found);
+    WriteField(field, message);
+  }
+}
+
+gnomon::proto::AggregationSpec SpecOf(const Aggregation& aggregation) {
+  gnomon::proto::AggregationSpec spec;
+  spec.set_column(aggregation.column);
+  if (aggregation.column_type.base != ValueType::kInvalid) {
+    spec.set_column_type(aggregation.column_type.ToString());
+  }
+  spec.set_function(pit::NameOf(aggregation.function));
+  spec.set_name(aggregation.name);
+  if (aggregation.time_window) spec.set_time_window(*aggregation.time_window);
+  if (aggregation.slide_interval) spec.set_slide_interval(*aggregation.slide_interval);
+  const Aggregation defaults;
+  if (aggregation.k != defaults.k) spec.set_k(aggregation.k);
+  if (aggregation.quantile != defaults.quantile) spec.set_quantile(aggregation.quantile);
+  if (aggregation.ddof != defaults.ddof) spec.set_ddof(aggregation.ddof);
+  return spec;
+}
+
+gnomon::proto::ViewSpec SpecOf(const FeatureView& view) {
+  gnomon::proto::ViewSpec spec;
+  for (const Aggregation& aggregation : view.aggregations) {
+    *spec.add_aggregations() = SpecOf(aggregation);
+  }
+  spec.set_filter(view.filter);
+  for (const Transformation& item : view.transformations) {
+    auto* message = spec.add_transformations();
+    message->set_name(item.name);
+    message->set_expression(item.expression);
+  }
+  return spec;
+}
+
+void WriteEntityColumns(const Definitions& definitions, const FeatureView& view,
+                        feast::core::FeatureViewSpec* spec) {
+  std::vector<Field> keys;
+  spec->clear_entities();
+  for (const std::string& name : view.entities) {
+    const Entity* entity = definitions.FindEntity(name);
+    GNOMON_CHECK(entity != nullptr, name);
+    spec->add_entities(name);
+    keys.push_back({entity->join_key, entity->value_type, {}, {}});
+  }
+  if (view.entities.empty()) {
+    spec->add_entities(std::string(kDummyEntity));
+    keys.push_back({std::string(kDummyKey), ValueType{ValueType::kString}, {}, {}});
+  }
+  WriteFields(keys, spec->mutable_entity_columns());
+}
+
+void WriteProjection(const Definitions& definitions, const FeatureView& view,
+                     const Projection& projection, feast::core::FeatureViewProjection* message) {
+  message->set_feature_view_name(projection.view);
+  message->set_feature_view_name_alias(projection.name_alias);
+  WriteMap(projection.join_key_map, message->mutable_join_key_map());
+  std::vector<Field> fields;
+  for (const Field& field : view.schema) {
+    if (projection.features.empty()) fields.push_back(field);
+  }
+  for (const std::string& feature : projection.features) {
+    const Field* field = view.FindField(feature);
+    fields.push_back(field != nullptr ? *field : Field{feature, {}, {}, {}});
+  }
+  WriteFields(fields, message->mutable_feature_columns());
+  const DataSource* source = definitions.FindDataSource(view.source);
+  GNOMON_CHECK(source != nullptr, view.source);
+  message->set_timestamp_field(source->timestamp_field);
+  message->set_created_timestamp_column(source->created_timestamp_column);
+  WriteDataSource(*source, message->mutable_batch_source());
+}
+
+}  // namespace
+
+std::string SerializeMessage(const google::protobuf::Message& message) {
+  std::string bytes;
+  google::protobuf::io::StringOutputStream stream(&bytes);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.SetSerializationDeterministic(true);
+  GNOMON_CHECK(message.SerializePartialToCodedStream(&coded), message.GetTypeName());
+  coded.Trim();
+  return bytes;
+}
+
+void WriteEntity(const Entity& entity, feast::core::EntitySpecV2* spec) {
+  spec->set_name(entity.name);
+  spec->set_join_key(entity.join_key);
+  spec->set_value_type(static_cast<feast::types::ValueType::Enum>(entity.value_type.FeastNumber()));
+  spec->set_description(entity.description);
+  WriteMap(entity.tags, spec->mutable_tags());
+  spec->set_owner(entity.owner);
+}
+
+void WriteDataSource(const DataSource& source, feast::core::DataSource* message) {
+  message->set_name(source.name);
+  message->set_type(feast::core::DataSource::BATCH_FILE);
+  message->set_data_source_class_type(std::string(kFileSourceClass));
+  WriteMap(source.field_mapping, message->mutable_field_mapping());
+  message->set_timestamp_field(source.timestamp_field);
+  message->set_created_timestamp_column(source.created_timestamp_column);
+  message->set_description(source.description);
+  message->set_owner(source.owner);
+  WriteMap(source.tags, message->mutable_tags());
+  auto* options = message->mutable_file_options();
+  options->set_uri(source.path);
+  options->clear_file_format();
+  gnomon::proto::SourceSpec spec;
+  if (source.file_format == "parquet") {
+    options->mutable_file_format()->mutable_parquet_format();
+  } else {
+    spec.set_file_format(source.file_format);
+  }
+  WriteSpecTag(spec, message->mutable_tags());
+}
+
+void WriteFeatureView(const Definitions& definitions, const FeatureView& view,
+                      feast::core::FeatureViewSpec* spec) {
+  spec->set_name(view.name);
+  WriteEntityColumns(definitions, view, spec);
+  WriteFields(view.schema, spec->mutable_features());
+  spec->mutable_ttl()->set_seconds(view.ttl / kMicrosPerSecond);
+  spec->mutable_ttl()->set_nanos(static_cast<int32_t>(view.ttl % kMicrosPerSecond * 1000));
+  const DataSource* source = definitions.FindDataSource(view.source);
+  GNOMON_CHECK(source != nullptr, view.source);
+  WriteDataSource(*source, spec->mutable_batch_source());
+  spec->set_online(view.online);
+  spec->set_description(view.description);
+  spec->set_owner(view.owner);
+  if (spec->version().empty()) spec->set_version("latest");
+  WriteMap(view.tags, spec->mutable_tags());
+  WriteSpecTag(SpecOf(view), spec->mutable_tags());
+}
+
+void WriteFeatureService(const Definitions& definitions, const FeatureService& service,
+                         feast::core::FeatureServiceSpec* spec) {
+  spec->set_name(service.name);
+  spec->set_description(service.description);
+  spec->set_owner(service.owner);
+  WriteMap(service.tags, spec->mutable_tags());
+  google::protobuf::RepeatedPtrField<feast::core::FeatureViewProjection> before;
+  before.Swap(spec->mutable_features());
+  gnomon::proto::ServiceSpec extra;
+  for (const Projection& projection : service.features) {
+    const FeatureView* view = definitions.FindFeatureView(projection.view);
+    if (view == nullptr) continue;
+    feast::core::FeatureViewProjection* message = spec->add_features();
+    const auto found = std::ranges::find_if(before, [&](const auto& old) {
+      return old.feature_view_name() == projection.view &&
+             old.feature_view_name_alias() == projection.name_alias;
+    });
+    if (found != before.end()) message->Swap(&*found);
+    WriteProjection(definitions, *view, projection, message);
+    if (projection.features.empty()) {
+      extra.add_whole_views(projection.name_alias.empty() ? projection.view
+                                                          : projection.name_alias);
+    }
+  }
+  WriteSpecTag(extra, spec->mutable_tags());
+}
+
+}  // namespace gnomon::feature

@@ -1,0 +1,364 @@
+#include "feature/registry/registry.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <arrow/util/utf8.h>
+#include <google/protobuf/util/json_util.h>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/mutex.h"
+#include "feature/registry/feast_message_internal.h"
+#include "feature/registry/registry_change_internal.h"
+#include "feature/registry/registry_file_internal.h"
+
+namespace gnomon::feature {
+
+namespace {
+
+constexpr std::string_view kModule = "registry";
+constexpr int kMaxJobs = 1000;
+constexpr std::array<const char*, 4> kJobStates = {"running", "succeeded", "failed", "cancelled"};
+
+// One state of the files, and what it means for one project. Immutable.
+struct Snapshot {
+  RegistryContent content;
+  std::shared_ptr<const Definitions> definitions;
+  std::vector<std::string> notes;
+};
+
+const gnomon::proto::SideProject* FindSide(const gnomon::proto::SideGeneration& side,
+                                           const std::string& project) {
+  for (const auto& item : side.projects()) {
+    if (item.name() == project) return &item;
+  }
+  return nullptr;
+}
+
+gnomon::proto::SideProject* MutableSide(gnomon::proto::SideGeneration* side,
+                                        const std::string& project) {
+  for (auto& item : *side->mutable_projects()) {
+    if (item.name() == project) return &item;
+  }
+  auto* item = side->add_projects();
+  item->set_name(project);
+  return item;
+}
+
+std::shared_ptr<const Snapshot> MakeSnapshot(RegistryContent content, const std::string& project) {
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->content = std::move(content);
+  snapshot->definitions = std::make_shared<const Definitions>(
+      ReadDefinitions(snapshot->content.registry, FindSide(snapshot->content.side, project),
+                      project, &snapshot->notes));
+  return snapshot;
+}
+
+void LogNotes(const std::string& path, const Snapshot& snapshot) {
+  if (snapshot.content.side_is_older) {
+    LogWarning(kModule,
+               "another tool has written the registry; on-demand views and jobs are those of the "
+               "last version that gnomon wrote",
+               {{"path", path}});
+  }
+  for (const std::string& note : snapshot.notes) {
+    LogWarning(kModule, Concat("left out: ", note), {{"path", path}});
+  }
+}
+
+// Sorts intervals and joins those that touch or overlap.
+std::vector<MaterializationInterval> Merged(std::vector<MaterializationInterval> intervals) {
+  std::ranges::sort(intervals, {}, &MaterializationInterval::start);
+  std::vector<MaterializationInterval> merged;
+  for (const MaterializationInterval& interval : intervals) {
+    if (!merged.empty() && interval.start <= merged.back().end) {
+      merged.back().end = std::max(merged.back().end, interval.end);
+    } else {
+      merged.push_back(interval);
+    }
+  }
+  return merged;
+}
+
+template <typename Meta>
+std::vector<MaterializationInterval> IntervalsOf(const Meta& meta) {
+  std::vector<MaterializationInterval> intervals;
+  for (const auto& item : meta.materialization_intervals()) {
+    intervals.push_back({MicrosOf(item.start_time()), MicrosOf(item.end_time())});
+  }
+  return Merged(std::move(intervals));
+}
+
+// A text that protobuf takes: bytes that are no UTF-8 become '?'.
+std::string Printable(const std::string& text) {
+  arrow::util::InitializeUTF8();
+  if (arrow::util::ValidateUTF8(text)) return text;
+  std::string copy = text;
+  std::ranges::replace_if(
+      copy, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }, '?');
+  return copy;
+}
+
+void WriteJob(const MaterializationJob& job, gnomon::proto::SideJob* message) {
+  message->Clear();
+  message->set_id(job.id);
+  for (const std::string& view : job.views) message->add_views(view);
+  message->set_start(job.interval.start);
+  message->set_end(job.interval.end);
+  message->set_state(static_cast<int32_t>(job.state));
+  message->set_rows(job.rows);
+  message->set_failed_rows(job.failed_rows);
+  message->set_skipped_rows(job.skipped_rows);
+  message->set_started(job.started);
+  message->set_finished(job.finished);
+  message->set_error(Printable(job.error));
+}
+
+MaterializationJob ReadJob(const gnomon::proto::SideJob& message) {
+  MaterializationJob job;
+  job.id = message.id();
+  job.views.assign(message.views().begin(), message.views().end());
+  job.interval = {message.start(), message.end()};
+  const bool known = message.state() >= 0 && message.state() < static_cast<int>(kJobStates.size());
+  job.state = known ? static_cast<JobState>(message.state()) : JobState::kFailed;
+  job.rows = message.rows();
+  job.failed_rows = message.failed_rows();
+  job.skipped_rows = message.skipped_rows();
+  job.started = message.started();
+  job.finished = message.finished();
+  job.error = message.error();
+  return job;
+}
+
+Result<std::string> JsonOf(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  std::string json;
+  const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
+  if (!status.ok()) return Error(ErrorKind::kInternal, "registry as JSON: ", status.ToString());
+  return json;
+}
+
+class FileRegistry : public Registry {
+ public:
+  FileRegistry(std::string path, std::string project, std::shared_ptr<const Snapshot> snapshot)
+      : path_(std::move(path)), project_(std::move(project)), snapshot_(std::move(snapshot)) {}
+
+  std::shared_ptr<const Definitions> definitions() const override { return Current()->definitions; }
+
+  ViewState StateOf(const std::string& view) const override;
+  std::vector<MaterializationJob> Jobs() const override;
+
+  std::string version_id() const override { return Current()->content.registry.version_id(); }
+
+  bool empty() const override {
+    const auto all = definitions();
+    return all->entities.empty() && all->data_sources.empty() && all->feature_views.empty() &&
+           all->on_demand_feature_views.empty() && all->feature_services.empty();
+  }
+
+  Status Refresh(const Context& context) override;
+  std::vector<RegistryChange> Plan(const Definitions& wanted) const override {
+    return CompareDefinitions(*definitions(), Complete(wanted));
+  }
+  Result<std::vector<RegistryChange>> Apply(const Context& context,
+                                            const Definitions& wanted) override;
+  Status Teardown(const Context& context) override;
+  Status AddInterval(const Context& context, const std::string& view,
+                     MaterializationInterval interval) override;
+  Status PutJob(const Context& context, const MaterializationJob& job) override;
+  Result<std::string> DumpJson() const override;
+
+ private:
+  std::shared_ptr<const Snapshot> Current() const {
+    MutexLock lock(mutex_);
+    return snapshot_;
+  }
+
+  void Publish(std::shared_ptr<const Snapshot> snapshot) {
+    MutexLock lock(mutex_);
+    snapshot_ = std::move(snapshot);
+  }
+
+  // Under both locks: checks that the file is the one that was read, lets `change` edit a copy,
+  // writes it under a new version id. `change` gives false when there is nothing to write.
+  template <typename Change>
+  Status Write(const Context& context, Change change) {
+    GNOMON_RETURN_NOT_OK(context.Check());
+    MutexLock write_lock(write_mutex_);
+    GNOMON_ASSIGN_OR_RETURN(const auto file_lock, RegistryLock::Acquire(context, path_));
+    const auto before = Current();
+    GNOMON_RETURN_NOT_OK(CheckVersion(before->content));
+    RegistryContent after = before->content;
+    GNOMON_ASSIGN_OR_RETURN(const bool changed, change(*before, &after));
+    if (!changed) return Status::OK();
+    after.registry.set_registry_schema_version("1");
+    after.registry.set_version_id(RandomUuid());
+    SetMicros(context.clock->NowMicros(), after.registry.mutable_last_updated());
+    GNOMON_RETURN_NOT_OK(WriteRegistry(path_, before->content, &after));
+    Publish(MakeSnapshot(std::move(after), project_));
+    return Status::OK();
+  }
+
+  Status CheckVersion(const RegistryContent& known) const {
+    GNOMON_ASSIGN_OR_RETURN(const FileStamp stamp, StampOf(path_));
+    if (stamp == known.stamp) return Status::OK();
+    GNOMON_ASSIGN_OR_RETURN(const RegistryContent now, ReadRegistry(path_));
+    if (now.registry.version_id() == known.registry.version_id()) return Status::OK();
+    return MakeError(ErrorKind::kConflict,
+                     Concat("registry ", path_, " was written by somebody else meanwhile"), {path_},
+                     "load it again and repeat");
+  }
+
+  const std::string path_;
+  const std::string project_;
+  Mutex write_mutex_;  // held while writing; never taken inside mutex_
+  mutable Mutex mutex_;
+  std::shared_ptr<const Snapshot> snapshot_ GNOMON_GUARDED_BY(mutex_);
+};
+
+ViewState FileRegistry::StateOf(const std::string& view) const {
+  const auto snapshot = Current();
+  ViewState state;
+  state.view = view;
+  for (const auto& item : snapshot->content.registry.feature_views()) {
+    if (item.spec().project() != project_ || item.spec().name() != view) continue;
+    state.intervals = IntervalsOf(item.meta());
+    state.created = MicrosOf(item.meta().created_timestamp());
+    state.last_updated = MicrosOf(item.meta().last_updated_timestamp());
+    return state;
+  }
+  const auto* side = FindSide(snapshot->content.side, project_);
+  if (side == nullptr) return state;
+  for (const auto& item : side->on_demand_views()) {
+    if (item.name() != view) continue;
+    state.created = item.created();
+    state.last_updated = item.last_updated();
+  }
+  return state;
+}
+
+std::vector<MaterializationJob> FileRegistry::Jobs() const {
+  const auto snapshot = Current();
+  std::vector<MaterializationJob> jobs;
+  if (const auto* side = FindSide(snapshot->content.side, project_)) {
+    for (const auto& item : side->jobs()) jobs.push_back(ReadJob(item));
+  }
+  return jobs;
+}
+
+Status FileRegistry::Refresh(const Context& context) {
+  GNOMON_RETURN_NOT_OK(context.Check());
+  const auto before = Current();
+  GNOMON_ASSIGN_OR_RETURN(const FileStamp stamp, StampOf(path_));
+  if (stamp == before->content.stamp) return Status::OK();
+  // No writer of ours may publish an older state after a newer one.
+  MutexLock write_lock(write_mutex_);
+  GNOMON_ASSIGN_OR_RETURN(RegistryContent content, ReadRegistry(path_));
+  auto snapshot = MakeSnapshot(std::move(content), project_);
+  if (snapshot->content.registry.version_id() != before->content.registry.version_id()) {
+    LogNotes(path_, *snapshot);
+  }
+  Publish(std::move(snapshot));
+  return Status::OK();
+}
+
+Result<std::vector<RegistryChange>> FileRegistry::Apply(const Context& context,
+                                                        const Definitions& wanted_in) {
+  const Definitions wanted = Complete(wanted_in);
+  GNOMON_RETURN_NOT_OK(Validate(wanted));
+  std::vector<RegistryChange> changes;
+  const int64_t now = context.clock->NowMicros();
+  GNOMON_RETURN_NOT_OK(
+      Write(context, [&](const Snapshot& before, RegistryContent* after) -> Result<bool> {
+        changes = CompareDefinitions(*before.definitions, wanted);
+        const bool same = std::ranges::all_of(changes, [](const RegistryChange& change) {
+          return change.action == RegistryChange::Action::kUnchanged;
+        });
+        if (same && before.notes.empty()) return false;
+        GNOMON_RETURN_NOT_OK(WriteDefinitions(
+            wanted, project_, now, StaleViews(*before.definitions, wanted), &after->registry));
+        WriteSide(wanted, now, MutableSide(&after->side, project_));
+        return true;
+      }));
+  return changes;
+}
+
+Status FileRegistry::Teardown(const Context& context) {
+  return Write(context, [&](const Snapshot& before, RegistryContent* after) -> Result<bool> {
+    if (!before.content.stamp.exists) return false;
+    RemoveProject(project_, &after->registry);
+    auto* projects = after->side.mutable_projects();
+    projects->erase(std::remove_if(projects->begin(), projects->end(),
+                                   [&](const auto& item) { return item.name() == project_; }),
+                    projects->end());
+    return true;
+  });
+}
+
+Status FileRegistry::AddInterval(const Context& context, const std::string& view,
+                                 MaterializationInterval interval) {
+  if (interval.start > interval.end) {
+    return Error(ErrorKind::kUser, "a materialization interval ends before it starts");
+  }
+  const int64_t now = context.clock->NowMicros();
+  return Write(context, [&](const Snapshot& before, RegistryContent* after) -> Result<bool> {
+    for (auto& item : *after->registry.mutable_feature_views()) {
+      if (item.spec().project() != project_ || item.spec().name() != view) continue;
+      auto* meta = item.mutable_meta();
+      auto intervals = IntervalsOf(*meta);
+      intervals.push_back(interval);
+      meta->clear_materialization_intervals();
+      for (const MaterializationInterval& merged : Merged(std::move(intervals))) {
+        auto* message = meta->add_materialization_intervals();
+        SetMicros(merged.start, message->mutable_start_time());
+        SetMicros(merged.end, message->mutable_end_time());
+      }
+      meta->set_state(feast::core::AVAILABLE_ONLINE);
+      SetMicros(now, meta->mutable_last_updated_timestamp());
+      return true;
+    }
+    return MakeError(ErrorKind::kNotFound, Concat("no feature view ", Quoted(view)), {},
+                     DidYouMean(view, before.definitions->ViewNames()));
+  });
+}
+
+Status FileRegistry::PutJob(const Context& context, const MaterializationJob& job) {
+  return Write(context, [&](const Snapshot&, RegistryContent* after) -> Result<bool> {
+    auto* jobs = MutableSide(&after->side, project_)->mutable_jobs();
+    const auto known =
+        std::ranges::find_if(*jobs, [&](const auto& item) { return item.id() == job.id; });
+    WriteJob(job, known != jobs->end() ? &*known : jobs->Add());
+    if (jobs->size() > kMaxJobs) jobs->DeleteSubrange(0, jobs->size() - kMaxJobs);
+    return true;
+  });
+}
+
+Result<std::string> FileRegistry::DumpJson() const {
+  const auto snapshot = Current();
+  GNOMON_ASSIGN_OR_RETURN(const std::string registry, JsonOf(snapshot->content.registry));
+  GNOMON_ASSIGN_OR_RETURN(const std::string side, JsonOf(snapshot->content.side));
+  return Concat("{\"registry\": ", registry, ",\n\"gnomon\": ", side, "}\n");
+}
+
+}  // namespace
+
+const char* NameOf(JobState state) { return kJobStates.at(static_cast<size_t>(state)); }
+
+std::optional<int64_t> ViewState::Watermark() const {
+  if (intervals.empty()) return std::nullopt;
+  return std::ranges::max(intervals, {}, &MaterializationInterval::end).end;
+}
+
+Result<std::unique_ptr<Registry>> Registry::Open(const Context& context, const std::string& path,
+                                                 const std::string& project) {
+  GNOMON_RETURN_NOT_OK(context.Check());
+  GNOMON_ASSIGN_OR_RETURN(RegistryContent content, ReadRegistry(path));
+  auto snapshot = MakeSnapshot(std::move(content), project);
+  LogNotes(path, *snapshot);
+  return std::make_unique<FileRegistry>(path, project, std::move(snapshot));
+}
+
+}  // namespace gnomon::feature

@@ -1,0 +1,218 @@
+#include "feature/store/feature_store.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include <arrow/table.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "feature/offline/offline_store.h"
+#include "feature/store/feature_store_internal.h"
+#include "feature/store/retrieval_job.h"
+#include "table/file.h"
+
+namespace gnomon::feature {
+namespace {
+
+Result<FeaturePlan> PlanOf(std::shared_ptr<const Definitions> definitions,
+                           const FeatureRequest& request) {
+  if (!request.feature_service.empty()) {
+    if (!request.features.empty()) {
+      return Error(ErrorKind::kUser, "give features or a feature service, not both");
+    }
+    return PlanFeatureService(std::move(definitions), request.feature_service,
+                              request.full_feature_names);
+  }
+  return PlanFeatures(std::move(definitions), request.features, request.full_feature_names);
+}
+
+std::string CacheKey(const FeatureRequest& request) {
+  std::string key = request.full_feature_names ? "full" : "bare";
+  key += Concat("\n", request.feature_service);
+  for (const std::string& feature : request.features) key += Concat("\n", feature);
+  return key;
+}
+
+}  // namespace
+
+FeatureStore::FeatureStore() : impl_(std::make_unique<Impl>()) {}
+FeatureStore::~FeatureStore() = default;
+
+Result<std::unique_ptr<FeatureStore>> FeatureStore::Open(const Context& context,
+                                                         const std::string& folder,
+                                                         const std::string& yaml_path) {
+  GNOMON_ASSIGN_OR_RETURN(RepositoryConfig config, LoadRepositoryConfig(folder, yaml_path));
+  return Open(context, std::move(config));
+}
+
+Result<std::unique_ptr<FeatureStore>> FeatureStore::Open(const Context& context,
+                                                         RepositoryConfig config) {
+  std::unique_ptr<FeatureStore> store(new FeatureStore);
+  Impl& impl = *store->impl_;
+  impl.config = std::move(config);
+  GNOMON_ASSIGN_OR_RETURN(impl.registry,
+                          Registry::Open(context, impl.config.registry.path, impl.config.project));
+  GNOMON_ASSIGN_OR_RETURN(impl.offline, OpenOfflineStore(impl.config));
+  GNOMON_ASSIGN_OR_RETURN(impl.online, OpenOnlineStore(impl.config.online_store));
+  return store;
+}
+
+const RepositoryConfig& FeatureStore::config() const { return impl_->config; }
+const Registry& FeatureStore::registry() const { return *impl_->registry; }
+std::shared_ptr<const Definitions> FeatureStore::definitions() const {
+  return impl_->registry->definitions();
+}
+
+Result<Definitions> FeatureStore::LoadRepository() const {
+  return LoadDefinitions(impl_->config.folder);
+}
+
+Result<Definitions> FeatureStore::Resolve(const Context& context,
+                                          const Definitions& definitions) const {
+  GNOMON_RETURN_NOT_OK(Validate(definitions));
+  std::map<std::string, std::shared_ptr<arrow::Schema>> schemas;
+  for (const DataSource& source : definitions.data_sources) {
+    GNOMON_ASSIGN_OR_RETURN(schemas[source.name], impl_->offline->SourceSchema(context, source));
+  }
+  return ResolveSchemas(definitions, schemas);
+}
+
+Result<std::vector<RegistryChange>> FeatureStore::Plan(const Context& context,
+                                                       const Definitions& definitions) const {
+  GNOMON_ASSIGN_OR_RETURN(Definitions resolved, Resolve(context, definitions));
+  return impl_->registry->Plan(resolved);
+}
+
+Result<std::vector<RegistryChange>> FeatureStore::Apply(const Context& context,
+                                                        const Definitions& definitions) {
+  GNOMON_ASSIGN_OR_RETURN(Definitions resolved, Resolve(context, definitions));
+  // Tables first: a registry that names a view always finds its table.
+  std::vector<OnlineTable> tables;
+  std::vector<std::string> kept;
+  for (const FeatureView& view : resolved.feature_views) {
+    if (!view.online) continue;
+    GNOMON_ASSIGN_OR_RETURN(OnlineTable table, OnlineTableOf(impl_->config.project, view));
+    tables.push_back(std::move(table));
+    kept.push_back(view.name);
+  }
+  GNOMON_RETURN_NOT_OK(impl_->online->Prepare(context, tables));
+  GNOMON_ASSIGN_OR_RETURN(auto changes, impl_->registry->Apply(context, resolved));
+  GNOMON_RETURN_NOT_OK(impl_->online->DropExcept(context, impl_->config.project, kept));
+  impl_->ForgetReaders();
+  return changes;
+}
+
+Status FeatureStore::Teardown(const Context& context) {
+  GNOMON_RETURN_NOT_OK(impl_->online->Teardown(context, impl_->config.project));
+  impl_->ForgetReaders();
+  return impl_->registry->Teardown(context);
+}
+
+Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
+    const FeatureRequest& request, std::shared_ptr<arrow::Table> entity_rows,
+    const RetrievalOptions& options) const {
+  GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, PlanOf(definitions(), request));
+  return MakeEntityRowsJob(
+      std::move(plan), *impl_->offline,
+      [entity_rows](const Context&) -> Result<std::shared_ptr<arrow::Table>> {
+        return entity_rows;
+      },
+      options);
+}
+
+Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
+    const FeatureRequest& request, const std::string& entity_file,
+    const RetrievalOptions& options) const {
+  GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, PlanOf(definitions(), request));
+  return MakeEntityRowsJob(
+      std::move(plan), *impl_->offline,
+      [entity_file](const Context& context) -> Result<std::shared_ptr<arrow::Table>> {
+        auto rows = table::ReadTable(context, entity_file);
+        if (!rows.ok()) return WithContext(rows.status(), "entity rows");
+        return rows;
+      },
+      options);
+}
+
+Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
+    const FeatureRequest& request, int64_t start, std::optional<int64_t> end,
+    const RetrievalOptions& options) const {
+  GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, PlanOf(definitions(), request));
+  return MakeRangeJob(std::move(plan), *impl_->offline, start, end, options);
+}
+
+Result<std::shared_ptr<const OnlineReader>> FeatureStore::OnlineReaderFor(
+    const FeatureRequest& request) const {
+  const std::string key = CacheKey(request);
+  const std::string version = impl_->registry->version_id();
+  {
+    MutexLock lock(impl_->mutex);
+    if (impl_->readers_version == version) {
+      auto found = impl_->readers.find(key);
+      if (found != impl_->readers.end()) return found->second;
+    }
+  }
+  GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, PlanOf(definitions(), request));
+  for (const PlannedView& planned : plan.views) {
+    if (!planned.view->online) {
+      return MakeError(ErrorKind::kUser,
+                       Concat("feature view ", Quoted(planned.view->name), " is not online"), {},
+                       "set online: true and run: gnomon apply");
+    }
+  }
+  GNOMON_ASSIGN_OR_RETURN(auto reader, OnlineReader::Make(impl_->config.project, std::move(plan)));
+  MutexLock lock(impl_->mutex);
+  if (impl_->readers_version != version || impl_->readers.size() >= Impl::kMaxReaders)
+    impl_->readers.clear();
+  impl_->readers_version = version;
+  impl_->readers.emplace(key, reader);
+  return reader;
+}
+
+Result<OnlineResponse> FeatureStore::GetOnlineFeatures(const Context& context,
+                                                       const FeatureRequest& request,
+                                                       const arrow::RecordBatch& entity_rows,
+                                                       std::optional<int64_t> as_of) const {
+  GNOMON_ASSIGN_OR_RETURN(auto reader, OnlineReaderFor(request));
+  return reader->Read(context, *impl_->online, entity_rows,
+                      as_of.value_or(context.clock->NowMicros()));
+}
+
+Result<std::vector<ViewStatus>> FeatureStore::ViewStatuses(const Context& context) const {
+  std::vector<ViewStatus> result;
+  const auto jobs = impl_->registry->Jobs();
+  for (const FeatureView& view : definitions()->feature_views) {
+    ViewStatus status{.view = view.name,
+                      .online = view.online,
+                      .watermark = {},
+                      .rows = 0,
+                      .freshness_seconds = {},
+                      .last_failed_job = {}};
+    status.watermark = impl_->registry->StateOf(view.name).Watermark();
+    if (status.watermark) {
+      status.freshness_seconds =
+          static_cast<double>(context.clock->NowMicros() - *status.watermark) /
+          static_cast<double>(kMicrosPerSecond);
+    }
+    if (view.online) {
+      GNOMON_ASSIGN_OR_RETURN(OnlineTable table, OnlineTableOf(impl_->config.project, view));
+      GNOMON_ASSIGN_OR_RETURN(status.rows, impl_->online->CountRows(context, table));
+    }
+    int64_t last = INT64_MIN;
+    for (const MaterializationJob& job : jobs) {
+      if (std::ranges::find(job.views, view.name) == job.views.end() || job.started < last)
+        continue;
+      if (job.state == JobState::kRunning) continue;
+      last = job.started;
+      status.last_failed_job =
+          job.state == JobState::kSucceeded ? std::string() : Concat(job.id, ": ", job.error);
+    }
+    result.push_back(std::move(status));
+  }
+  return result;
+}
+
+}  // namespace gnomon::feature

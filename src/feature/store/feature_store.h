@@ -1,0 +1,135 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <arrow/type_fwd.h>
+
+#include "base/context.h"
+#include "base/error.h"
+#include "feature/definition/definition.h"
+#include "feature/definition/repository.h"
+#include "feature/engine/retrieval.h"
+#include "feature/online/online_reader.h"
+#include "feature/registry/registry.h"
+
+/// The front door of Gnomon's feature platform: one object for a repository folder, the same verbs
+/// as Feast's FeatureStore. examples/feature_store.cc is the tutorial.
+namespace gnomon::feature {
+
+/// What to retrieve: references "view:feature" (or "view:*"), or a feature service.
+struct FeatureRequest {
+  std::vector<std::string> features;
+  std::string feature_service;
+  bool full_feature_names = false;
+};
+
+/// A retrieval that has been planned and not yet run. Immutable, thread-safe; may be run more than
+/// once.
+class RetrievalJob {
+ public:
+  virtual ~RetrievalJob() = default;
+  /// The plan in words, with reasons.
+  virtual std::string Explain() const = 0;
+  /// Runs it: one row per entity row, in their order. See RetrieveHistorical.
+  virtual Result<std::shared_ptr<arrow::Table>> ToTable(const Context& context) const = 0;
+  /// Runs it and writes a file (format by suffix) that appears whole or not at all. Returns the
+  /// number of rows.
+  virtual Result<int64_t> WriteTo(const Context& context, const std::string& path) const = 0;
+  /// Of the last run.
+  virtual RetrievalStats Stats() const = 0;
+};
+
+struct MaterializeRequest {
+  int64_t start = INT64_MIN;            ///< microseconds, inclusive
+  std::optional<int64_t> end = {};      ///< inclusive; absent: now
+  std::vector<std::string> views = {};  ///< empty: all with online: true
+};
+
+/// Per view, for `status`.
+struct ViewStatus {
+  std::string view;
+  bool online = false;
+  std::optional<int64_t> watermark;
+  int64_t rows = 0;                         ///< in the online store
+  std::optional<double> freshness_seconds;  ///< now - watermark
+  std::string last_failed_job;  ///< id and error, empty when none failed since the last success
+};
+
+/// Thread-safe.
+class FeatureStore {
+ public:
+  /// Loads feature_store.yaml of the folder (or `yaml_path`), opens registry and stores.
+  /// Definitions are those of the registry: what was applied, not what the files say now.
+  static Result<std::unique_ptr<FeatureStore>> Open(const Context& context,
+                                                    const std::string& folder,
+                                                    const std::string& yaml_path = "");
+  static Result<std::unique_ptr<FeatureStore>> Open(const Context& context,
+                                                    RepositoryConfig config);
+  ~FeatureStore();
+
+  const RepositoryConfig& config() const;
+  const Registry& registry() const;
+  std::shared_ptr<const Definitions> definitions() const;
+
+  /// Checks definitions against the sources' schemas and completes them; what Apply would store.
+  Result<Definitions> Resolve(const Context& context, const Definitions& definitions) const;
+  Result<std::vector<RegistryChange>> Plan(const Context& context,
+                                           const Definitions& definitions) const;
+  /// Stores the definitions and prepares the online store: creates tables of new views, drops those
+  /// of removed ones.
+  Result<std::vector<RegistryChange>> Apply(const Context& context, const Definitions& definitions);
+  /// Loads features.yaml (features/*.yaml) of the repository.
+  Result<Definitions> LoadRepository() const;
+  /// Removes the project's registry objects and online tables. Data and models stay.
+  Status Teardown(const Context& context);
+
+  /// One job over the views; each view is committed on its own and its interval is published after
+  /// its rows. An error ends the job (state FAILED) and leaves the views that were done.
+  Result<MaterializationJob> Materialize(const Context& context, const MaterializeRequest& request);
+  /// From each view's watermark minus its TTL (the beginning when there is none) to `end` (absent:
+  /// now).
+  Result<MaterializationJob> MaterializeIncremental(const Context& context,
+                                                    std::optional<int64_t> end,
+                                                    const std::vector<std::string>& views = {});
+
+  /// Entity rows in memory.
+  Result<std::unique_ptr<RetrievalJob>> GetHistoricalFeatures(
+      const FeatureRequest& request, std::shared_ptr<arrow::Table> entity_rows,
+      const RetrievalOptions& options = {}) const;
+  /// Entity rows from a file, read when the job runs.
+  Result<std::unique_ptr<RetrievalJob>> GetHistoricalFeatures(
+      const FeatureRequest& request, const std::string& entity_file,
+      const RetrievalOptions& options = {}) const;
+  /// Without entity rows: [start, end], both inclusive; end absent: now.
+  Result<std::unique_ptr<RetrievalJob>> GetHistoricalFeatures(
+      const FeatureRequest& request, int64_t start, std::optional<int64_t> end,
+      const RetrievalOptions& options = {}) const;
+
+  /// The newest values. The plan is made once per request text and kept until the registry changes.
+  /// `as_of` absent: the context's clock.
+  Result<OnlineResponse> GetOnlineFeatures(const Context& context, const FeatureRequest& request,
+                                           const arrow::RecordBatch& entity_rows,
+                                           std::optional<int64_t> as_of = {}) const;
+  /// The plan that GetOnlineFeatures would run.
+  Result<std::shared_ptr<const OnlineReader>> OnlineReaderFor(const FeatureRequest& request) const;
+
+  /// Writes rows (join keys, the source's timestamp field or `event_timestamp`, features or
+  /// aggregated columns) to the online store at once. Older rows never overwrite newer ones; window
+  /// views add the rows to their windows. Returns the number of entity rows.
+  Result<int64_t> Push(const Context& context, const std::string& view,
+                       const arrow::RecordBatch& rows);
+
+  Result<std::vector<ViewStatus>> ViewStatuses(const Context& context) const;
+
+ private:
+  FeatureStore();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gnomon::feature
