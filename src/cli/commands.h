@@ -1,0 +1,31 @@
+#pragma once
+
+#include <functional>
+
+#include "base/error.h"
+#include "cli/session.h"
+
+namespace CLI {
+class App;
+}
+
+/// One function per family of commands: each adds its subcommands and flags to `app`. A command
+/// that was chosen leaves in `*action` what is to be run. To add a command: a function here, a file
+/// commands_<noun>.cc, a line in main.cc.
+namespace gnomon::cli {
+
+using Action = std::function<Status(Session&)>;
+
+void AddRepositoryCommands(
+    CLI::App& app, Action* action);  // init apply plan teardown validate registry-dump status
+void AddListCommands(CLI::App& app, Action* action);  // entities feature-views feature-services ...
+void AddMaterializeCommands(CLI::App& app, Action* action);  // materialize materialize-incremental
+void AddRetrievalCommands(CLI::App& app,
+                          Action* action);  // get-historical-features get-online-features
+void AddServeCommands(CLI::App& app, Action* action);   // serve serve-model
+void AddModelCommands(CLI::App& app, Action* action);   // train predict
+void AddRunsCommands(CLI::App& app, Action* action);    // runs list|show|compare
+void AddDemoCommands(CLI::App& app, Action* action);    // demo sales|flights
+void AddVersionCommand(CLI::App& app, Action* action);  // version
+
+}  // namespace gnomon::cli

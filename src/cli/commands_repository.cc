@@ -1,0 +1,174 @@
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include "base/text.h"
+#include "base/time.h"
+#include "cli/commands.h"
+#include "demo/template.h"
+#include "net/json.h"
+
+namespace gnomon::cli {
+namespace {
+
+const char* ActionName(feature::RegistryChange::Action action) {
+  switch (action) {
+    case feature::RegistryChange::Action::kCreate:
+      return "create";
+    case feature::RegistryChange::Action::kUpdate:
+      return "update";
+    case feature::RegistryChange::Action::kDelete:
+      return "delete";
+    case feature::RegistryChange::Action::kUnchanged:
+      break;
+  }
+  return "unchanged";
+}
+
+void PrintChanges(const Session& session, const std::vector<feature::RegistryChange>& changes,
+                  std::string_view nothing) {
+  if (session.json) {
+    std::string out;
+    net::JsonWriter json(&out);
+    json.BeginObject().Key("changes").BeginArray();
+    for (const auto& change : changes) {
+      json.BeginObject()
+          .Key("action")
+          .String(ActionName(change.action))
+          .Key("kind")
+          .String(change.kind);
+      json.Key("name").String(change.name).Key("details").BeginArray();
+      for (const std::string& detail : change.details) json.String(detail);
+      json.EndArray().EndObject();
+    }
+    json.EndArray().EndObject();
+    Print(out);
+    return;
+  }
+  std::string text;
+  for (const auto& change : changes) {
+    if (change.action == feature::RegistryChange::Action::kUnchanged) continue;
+    text += Concat(ActionName(change.action), " ", change.kind, " ", change.name, "\n");
+    for (const std::string& detail : change.details) text += Concat("    ", detail, "\n");
+  }
+  Print(text.empty() ? nothing : std::string_view(text));
+}
+
+Status Init(Session& session, const std::string& folder, const std::string& name) {
+  GNOMON_ASSIGN_OR_RETURN(auto files, demo::WriteTemplate(session.context, name, folder));
+  std::string text;
+  for (const std::string& file : files) text += Concat("wrote ", file, "\n");
+  text += Concat("next: gnomon -c ", folder, " apply\n");
+  Print(text);
+  return Status::OK();
+}
+
+Status Apply(Session& session, bool write) {
+  GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
+  GNOMON_ASSIGN_OR_RETURN(auto definitions, store->LoadRepository());
+  if (!write) {
+    GNOMON_ASSIGN_OR_RETURN(auto changes, store->Plan(session.context, definitions));
+    PrintChanges(session, changes, "no changes");
+    return Status::OK();
+  }
+  GNOMON_ASSIGN_OR_RETURN(auto changes, store->Apply(session.context, definitions));
+  PrintChanges(session, changes, "no changes: the registry has these definitions already");
+  return Status::OK();
+}
+
+Status Validate(Session& session) {
+  GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
+  GNOMON_ASSIGN_OR_RETURN(auto definitions, store->LoadRepository());
+  GNOMON_ASSIGN_OR_RETURN(auto resolved, store->Resolve(session.context, definitions));
+  Print(Concat("valid: ", resolved.entities.size(), " entities, ", resolved.data_sources.size(),
+               " data sources, ", resolved.feature_views.size(), " feature views, ",
+               resolved.on_demand_feature_views.size(), " on-demand feature views, ",
+               resolved.feature_services.size(), " feature services"));
+  return Status::OK();
+}
+
+Status Teardown(Session& session) {
+  GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
+  GNOMON_RETURN_NOT_OK(store->Teardown(session.context));
+  Print(Concat("removed project ", store->config().project,
+               " from the registry and the online store"));
+  return Status::OK();
+}
+
+Status DumpRegistry(Session& session) {
+  GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
+  GNOMON_ASSIGN_OR_RETURN(std::string text, store->registry().DumpJson());
+  Print(text);
+  return Status::OK();
+}
+
+Status ShowStatus(Session& session) {
+  GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
+  GNOMON_ASSIGN_OR_RETURN(auto views, store->ViewStatuses(session.context));
+  if (session.json) {
+    std::string out;
+    net::JsonWriter json(&out);
+    json.BeginObject().Key("project").String(store->config().project).Key("views").BeginArray();
+    for (const auto& view : views) {
+      json.BeginObject()
+          .Key("view")
+          .String(view.view)
+          .Key("online")
+          .Bool(view.online)
+          .Key("watermark");
+      view.watermark ? json.String(FormatTimestamp(*view.watermark)) : json.Null();
+      json.Key("rows").Int(view.rows).Key("freshness_seconds");
+      view.freshness_seconds ? json.Double(*view.freshness_seconds) : json.Null();
+      json.Key("last_failed_job");
+      view.last_failed_job.empty() ? json.Null() : json.String(view.last_failed_job);
+      json.EndObject();
+    }
+    json.EndArray().EndObject();
+    Print(out);
+    return Status::OK();
+  }
+  TextTable table{.header = {"VIEW", "WATERMARK", "ROWS", "FRESHNESS", "LAST FAILED JOB"},
+                  .rows = {}};
+  for (const auto& view : views) {
+    std::string freshness = "-";
+    if (view.freshness_seconds) {
+      const auto seconds = static_cast<int64_t>(std::max(0.0, *view.freshness_seconds));
+      freshness = FormatDuration(seconds * kMicrosPerSecond);
+    }
+    table.rows.push_back(
+        {view.view, view.watermark ? FormatTimestamp(*view.watermark) : std::string("never"),
+         view.online ? std::to_string(view.rows) : std::string("offline only"), freshness,
+         view.last_failed_job.empty() ? std::string("-") : view.last_failed_job});
+  }
+  Print(table.Format());
+  return Status::OK();
+}
+
+}  // namespace
+
+void AddRepositoryCommands(CLI::App& app, Action* action) {
+  auto folder = std::make_shared<std::string>(".");
+  auto name = std::make_shared<std::string>("minimal");
+  CLI::App* init = app.add_subcommand("init", "Make a new feature repository");
+  init->add_option("DIR", *folder, "Folder to make (default: the current one)");
+  init->add_option("-t,--template", *name, "sales, flights or minimal")->capture_default_str();
+  init->callback(
+      [=] { *action = [=](Session& session) { return Init(session, *folder, *name); }; });
+
+  app.add_subcommand("apply", "Store the repository's definitions and prepare the online store")
+      ->callback([=] { *action = [](Session& session) { return Apply(session, true); }; });
+  app.add_subcommand("plan", "Show what apply would change")->callback([=] {
+    *action = [](Session& session) { return Apply(session, false); };
+  });
+  app.add_subcommand("validate", "Check the repository's files against the sources, change nothing")
+      ->callback([=] { *action = Validate; });
+  app.add_subcommand("teardown", "Remove the project from the registry and the online store")
+      ->callback([=] { *action = Teardown; });
+  app.add_subcommand("registry-dump", "Print the registry as JSON")->callback([=] {
+    *action = DumpRegistry;
+  });
+  app.add_subcommand("status", "Per feature view: watermark, rows, freshness, last failed job")
+      ->callback([=] { *action = ShowStatus; });
+}
+
+}  // namespace gnomon::cli

@@ -1,0 +1,113 @@
+#include <condition_variable>
+#include <unistd.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "cli/commands.h"
+#include "feature_server/feature_server.h"
+#include "model_server/model_server.h"
+#include "net/server.h"
+
+namespace gnomon::cli {
+namespace {
+
+struct ServeFlags {
+  std::string host;
+  int port = -1;
+  int workers = 0;
+  int ready_fd = -1;
+  std::string as_of;
+  std::string tls_cert;
+  std::string tls_key;
+  bool no_access_log = false;
+  std::vector<std::string> models;
+};
+
+/// Runs until the stop token fires, then lets requests under way finish.
+Status ServeUntilStopped(Session& session, const ServeFlags& flags, std::string name,
+                         std::string host, int port, net::Router router) {
+  net::ServerOptions options;
+  options.name = std::move(name);
+  options.host = std::move(host);
+  options.port = port;
+  options.workers = flags.workers;
+  options.tls_cert_file = flags.tls_cert;
+  options.tls_key_file = flags.tls_key;
+  options.access_log = !flags.no_access_log;
+  options.context.clock = session.context.clock;
+  GNOMON_ASSIGN_OR_RETURN(auto server,
+                          net::HttpServer::Start(options, std::move(router), &session.metrics));
+  Print(Concat("listening on ", server->url()));
+  if (flags.ready_fd >= 0) {
+    const std::string line = Concat(server->port(), "\n");
+    if (::write(flags.ready_fd, line.data(), line.size()) < 0)
+      return ErrnoError(errno, "write to --ready-fd");
+    ::close(flags.ready_fd);
+  }
+  std::mutex mutex;
+  std::condition_variable_any stopped;
+  std::unique_lock lock(mutex);
+  stopped.wait(lock, session.context.stop, [] { return false; });
+  LogInfo("cli", "stopping: requests under way may finish");
+  return server->Drain(std::chrono::seconds(30));
+}
+
+Status ServeFeatures(Session& session, const ServeFlags& flags) {
+  GNOMON_ASSIGN_OR_RETURN(auto as_of, ParseOptionalTime(flags.as_of));
+  GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
+  const auto& config = store->config().feature_server;
+  return ServeUntilStopped(session, flags, "gnomon-feature-server",
+                           flags.host.empty() ? config.host : flags.host,
+                           flags.port < 0 ? config.port : flags.port,
+                           feature_server::MakeRouter(*store, session.metrics, as_of));
+}
+
+Status ServeModels(Session& session, const ServeFlags& flags) {
+  GNOMON_ASSIGN_OR_RETURN(auto as_of, ParseOptionalTime(flags.as_of));
+  GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
+  const model::ModelRepository repository(store->config().models);
+  GNOMON_ASSIGN_OR_RETURN(auto models, model_server::LoadModels(*store, repository, flags.models));
+  return ServeUntilStopped(
+      session, flags, "gnomon-model-server", flags.host.empty() ? "127.0.0.1" : flags.host,
+      flags.port < 0 ? 8080 : flags.port, model_server::MakeRouter(models, session.metrics, as_of));
+}
+
+void AddServerFlags(CLI::App* command, ServeFlags* flags, const std::string& default_port) {
+  command->add_option("--host", flags->host, "Address to listen on (default: 127.0.0.1)");
+  command->add_option("-p,--port", flags->port,
+                      Concat("Port; 0 takes a free one (default: ", default_port, ")"));
+  command->add_option("-w,--workers", flags->workers, "Threads (default: one per CPU)");
+  command->add_option("--as-of", flags->as_of,
+                      "Instant for TTL and windows (default: the time of each request)");
+  command->add_option("--tls-cert", flags->tls_cert, "PEM certificate chain: serve https");
+  command->add_option("--tls-key", flags->tls_key, "PEM key");
+  command->add_flag("--no-access-log", flags->no_access_log,
+                    "Do not log requests (they are logged at level info)");
+  command->add_option("--ready-fd", flags->ready_fd,
+                      "Write the port to this file descriptor when ready");
+}
+
+}  // namespace
+
+void AddServeCommands(CLI::App& app, Action* action) {
+  auto flags = std::make_shared<ServeFlags>();
+  CLI::App* serve =
+      app.add_subcommand("serve", "Serve online features over HTTP (Feast's protocol)");
+  AddServerFlags(serve, flags.get(), "6566");
+  serve->callback(
+      [=] { *action = [flags](Session& session) { return ServeFeatures(session, *flags); }; });
+
+  CLI::App* models =
+      app.add_subcommand("serve-model", "Serve models over HTTP (KServe's V1 protocol)");
+  AddServerFlags(models, flags.get(), "8080");
+  models->add_option("-m,--model", flags->models, "Only these models (repeatable; default: all)");
+  models->callback(
+      [=] { *action = [flags](Session& session) { return ServeModels(session, *flags); }; });
+}
+
+}  // namespace gnomon::cli

@@ -1,0 +1,153 @@
+#include "cli/run.h"
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <pthread.h>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <unistd.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/progress.h"
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/session.h"
+#include "net/json.h"
+
+namespace gnomon::cli {
+namespace {
+
+constexpr int kUsageError = 2;
+constexpr int kInterrupted = 130;
+
+constexpr const char* kFooter = R"(
+Exit codes: 0 success, 1 internal error, 2 wrong input or usage, 3 not found, 4 conflict, 5 no access,
+6 out of memory or disk, 7 unavailable, 8 out of time, 9 damaged data, 10 not supported, 130 interrupted.)";
+
+sigset_t StopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  return signals;
+}
+
+/// Turns the first stop signal into a stop request; a second one ends the process at once.
+class SignalWatcher {
+ public:
+  /// Blocks the signals for this thread and all that it starts: call before any other thread
+  /// exists.
+  SignalWatcher() {
+    const sigset_t signals = StopSignals();
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+    std::thread([source = source_]() mutable {
+      const sigset_t waited = StopSignals();
+      int signal = 0;
+      sigwait(&waited, &signal);
+      source.request_stop();
+      sigwait(&waited, &signal);
+      _exit(kInterrupted);
+    }).detach();
+  }
+  std::stop_token token() const { return source_.get_token(); }
+
+ private:
+  std::stop_source source_;
+};
+
+int Report(const Session& session, const Status& status) {
+  if (session.json) {
+    std::string out;
+    net::JsonWriter json(&out);
+    json.BeginObject()
+        .Key("error")
+        .String(status.message())
+        .Key("kind")
+        .String(NameOf(KindOf(status)));
+    if (const std::string place = LocationOf(status).ToString(); !place.empty())
+      json.Key("location").String(place);
+    if (!HintOf(status).empty()) json.Key("hint").String(HintOf(status));
+    json.EndObject();
+    std::fprintf(stderr, "%s\n", out.c_str());
+  } else {
+    std::fprintf(stderr, "error: %s\n", FormatError(status).c_str());
+  }
+  return ExitCodeOf(KindOf(status));
+}
+
+struct GlobalFlags {
+  std::string log_level = "warning";
+  bool json_logs = false;
+  std::string memory_limit;
+};
+
+int RunAction(Session& session, const GlobalFlags& flags, const Action& action,
+              const SignalWatcher& signals) {
+  auto level = ParseLogLevel(flags.log_level);
+  if (!level.ok()) return Report(session, level.status());
+  ConfigureLogging({.level = *level, .json = flags.json_logs});
+  if (const Status status = CheckFaultVariable(); !status.ok()) return Report(session, status);
+  const auto progress = MakeTerminalProgress();
+  MemoryBudget memory("process", 0);
+  session.context.stop = signals.token();
+  session.context.metrics = &session.metrics;
+  session.context.progress = progress.get();
+  session.context.memory = &memory;
+  const Status status = action(session);
+  return status.ok() ? 0 : Report(session, status);
+}
+
+}  // namespace
+
+int Run(int argc, char** argv) {
+  CLI::App app(
+      "Gnomon: raw events, point-in-time-correct features, trained models, served predictions.",
+      "gnomon");
+  app.footer(kFooter);
+  app.fallthrough();
+  app.require_subcommand(0, 1);
+  Session session;
+  GlobalFlags flags;
+  Action action;
+  app.add_option("-c,--chdir", session.folder,
+                 "Feature repository folder (default: the current one)");
+  app.add_option("-f,--feature-store-yaml", session.yaml,
+                 "Another file than feature_store.yaml of that folder");
+  app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")
+      ->capture_default_str();
+  app.add_flag("--log-json", flags.json_logs, "Logs as JSON lines");
+  app.add_flag("--json", session.json, "Results (and errors) as JSON");
+  AddRepositoryCommands(app, &action);
+  AddListCommands(app, &action);
+  AddMaterializeCommands(app, &action);
+  AddRetrievalCommands(app, &action);
+  AddServeCommands(app, &action);
+  AddModelCommands(app, &action);
+  AddRunsCommands(app, &action);
+  AddDemoCommands(app, &action);
+  AddVersionCommand(app, &action);
+  try {
+    app.parse(argc, argv);
+    if (!action) {
+      Print(app.help());
+      return 0;
+    }
+    const SignalWatcher signals;
+    return RunAction(session, flags, action, signals);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsageError;
+  } catch (const std::exception& error) {
+    return Report(session, Error(ErrorKind::kInternal, "unexpected exception: ", error.what()));
+  }
+}
+
+}  // namespace gnomon::cli

@@ -1,0 +1,62 @@
+#include "cli/session.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include <arrow/record_batch.h>
+
+#include "base/files.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "net/json_columns.h"
+
+namespace gnomon::cli {
+
+void Print(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  if (text.empty() || text.back() != '\n') std::fputc('\n', stdout);
+  std::fflush(stdout);
+}
+
+std::string TextTable::Format() const {
+  std::vector<size_t> widths;
+  for (const std::string& name : header) widths.push_back(name.size());
+  std::vector<bool> numeric(header.size(), !rows.empty());
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      widths[i] = std::max(widths[i], row[i].size());
+      if (row[i].find_first_not_of("0123456789.,-+e%") != std::string::npos) numeric[i] = false;
+    }
+  }
+  std::string text;
+  auto line = [&](const std::vector<std::string>& cells, bool is_header) {
+    std::string out;
+    for (size_t i = 0; i < cells.size(); ++i) {
+      const std::string padding(widths[i] - cells[i].size(), ' ');
+      const bool right = numeric[i] && !is_header;
+      out += (right ? padding : "") + cells[i] + (right ? "" : padding) + "  ";
+    }
+    out.erase(out.find_last_not_of(' ') + 1);
+    text += out + "\n";
+  };
+  line(header, true);
+  for (const auto& row : rows) line(row, false);
+  return text;
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> ParseJsonRows(const std::string& argument) {
+  std::string text = argument;
+  if (argument.starts_with('@')) {
+    GNOMON_ASSIGN_OR_RETURN(text, ReadFile(argument.substr(1)));
+  }
+  GNOMON_ASSIGN_OR_RETURN(auto document, net::JsonDocument::Parse(text));
+  return document.AsTable();
+}
+
+Result<std::optional<int64_t>> ParseOptionalTime(const std::string& text) {
+  if (text.empty()) return std::optional<int64_t>();
+  GNOMON_ASSIGN_OR_RETURN(int64_t micros, ParseTimestamp(text));
+  return std::optional(micros);
+}
+
+}  // namespace gnomon::cli
