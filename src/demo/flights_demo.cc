@@ -46,6 +46,10 @@ Status Prepare(const Context& context, const DemoOptions& options, FlightsFlow* 
   GNOMON_RETURN_NOT_OK(table::WriteTable(context, *flow->data.flights, folder + "flights.parquet"));
   GNOMON_RETURN_NOT_OK(table::WriteTable(context, *flow->data.weather, folder + "weather.parquet"));
   GNOMON_RETURN_NOT_OK(table::WriteTable(context, *flow->data.planes, folder + "planes.parquet"));
+  GNOMON_RETURN_NOT_OK(
+      table::WriteTable(context, *flow->data.departures, folder + "departures.parquet"));
+  GNOMON_RETURN_NOT_OK(
+      table::WriteTable(context, *flow->data.arrivals, folder + "arrivals.parquet"));
   return table::WriteTable(context, *flow->data.airlines, folder + "airlines.parquet");
 }
 
@@ -54,7 +58,8 @@ Result<std::string> Instance(const arrow::Table& flights, int64_t row) {
   std::string out;
   net::JsonWriter json(&out);
   json.BeginObject();
-  for (const char* name : {"origin", "tailnum", "carrier", "distance", "sched_hour", "weekday"}) {
+  for (const char* name :
+       {"origin", "dest", "tailnum", "carrier", "distance", "sched_hour", "weekday"}) {
     json.Key(name);
     GNOMON_RETURN_NOT_OK(
         net::AppendJsonValue(*flights.GetColumnByName(name)->chunk(0), row, &json));
