@@ -49,16 +49,42 @@ function(gnomon_add_module name)
   endif()
 endfunction()
 
-# Registers a doctest program. Labels: `unit` for the fast suite; the sanitizer trees label all of theirs.
+# What the sanitizer trees test. AddressSanitizer and UBSan: everything (torch is not built there); in the gate the
+# kernels and parsers. ThreadSanitizer: what hands data between threads by itself; table's readers are left out, whose
+# threads are those of the uninstrumented Arrow.
+set(GNOMON_ASAN_GATE table expr pit dataset feature_definition feature_online)
+set(GNOMON_TSAN base net sql plugin runtime pit feature_online feature_store feature_server model_server)
+set(GNOMON_TSAN_GATE net runtime)
+
+# Registers a doctest program. Labels: `unit` for the fast suite; in a sanitizer tree `sanitize` for what runs there and
+# `sanitize_gate` for what the gate runs of it. Targets of these names build them.
 function(gnomon_add_unit_test target name)
   add_test(NAME ${name} COMMAND ${target} --no-intro WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set(labels unit)
+  string(REPLACE "unit." "" module ${name})
   if(GNOMON_SANITIZE STREQUAL "address")
-    list(APPEND labels asan)
-    add_dependencies(asan_tests ${target})
+    set(full TRUE)
+    set(gate ${GNOMON_ASAN_GATE})
+    set(environment "ASAN_OPTIONS=allocator_may_return_null=1")
   elseif(GNOMON_SANITIZE STREQUAL "thread")
-    list(APPEND labels tsan)
-    add_dependencies(tsan_tests ${target})
+    set(full FALSE)
+    if(module IN_LIST GNOMON_TSAN)
+      set(full TRUE)
+    endif()
+    set(gate ${GNOMON_TSAN_GATE})
+    set(environment "ARROW_DEFAULT_MEMORY_POOL=system"
+                    "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tools/tsan.supp")
+  endif()
+  if(GNOMON_SANITIZE)
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment}")
+    if(full)
+      list(APPEND labels sanitize)
+      add_dependencies(sanitize ${target})
+    endif()
+    if(module IN_LIST gate)
+      list(APPEND labels sanitize_gate)
+      add_dependencies(sanitize_gate ${target})
+    endif()
   endif()
   set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 300)
 endfunction()
