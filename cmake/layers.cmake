@@ -7,10 +7,11 @@ set(GNOMON_LAYERS
   expr
   net
   sql
+  plugin
   runtime
   tracking
   pit
-  dataset
+  dataset_asof
   feature_definition
   feature_plan
   feature_registry

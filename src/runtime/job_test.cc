@@ -1,0 +1,171 @@
+#include "runtime/job.h"
+
+#include <doctest/doctest.h>
+
+#include "runtime/local/local_backend.h"
+#include "runtime/stage_fixture_internal.h"
+#include "tests/support/status.h"
+#include "tests/support/temporary.h"
+
+namespace gnomon::runtime {
+namespace {
+
+using namespace gnomon::test;  // NOLINT
+
+struct Threads {
+  StageRegistry registry;
+  std::unique_ptr<Backend> backend;
+
+  explicit Threads(int max_workers, int64_t memory_bytes = int64_t{1} << 30) {
+    RequireOk(test::RegisterTestStages(registry));
+    backend = ValueOf(
+        MakeLocalBackend(registry, {.max_workers = max_workers, .memory_bytes = memory_bytes}));
+  }
+};
+
+// Tasks that fail when more than `most` of them run at once.
+JobPlan BusyPlan(const std::string& folder, int num_partitions, int most, Resources resources) {
+  JobPlan plan{.name = "busy", .stages = {}};
+  plan.stages.push_back({.name = "busy",
+                         .function = "busy",
+                         .fragment = folder,
+                         .num_partitions = num_partitions,
+                         .arguments = std::vector<std::string>(static_cast<size_t>(num_partitions),
+                                                               std::to_string(most)),
+                         .resources = std::move(resources)});
+  return plan;
+}
+
+TEST_CASE("a node runs as many tasks at once as their memory allows") {
+  Threads threads(4, 1000);
+  const auto folder = MakeTemporaryFolder();
+  CHECK_OK(RunJob({}, *threads.backend,
+                  BusyPlan(folder.path(), 12, 2, {.cpus = 1, .memory_bytes = 400})));
+  CHECK_OK(RunJob({}, *threads.backend,
+                  BusyPlan(folder.path(), 6, 1, {.cpus = 1, .memory_bytes = 501})));
+  CHECK_ERROR(RunJob({}, *threads.backend,
+                     BusyPlan(folder.path(), 1, 1, {.cpus = 1, .memory_bytes = 1001})),
+              ErrorKind::kExhausted, "1001 B memory");
+}
+
+TEST_CASE("a node runs as many tasks at once as it has CPUs") {
+  Threads threads(3);
+  const auto folder = MakeTemporaryFolder();
+  CHECK_OK(RunJob({}, *threads.backend, BusyPlan(folder.path(), 20, 3, {.cpus = 1})));
+  CHECK_OK(RunJob({}, *threads.backend, BusyPlan(folder.path(), 6, 1, {.cpus = 2})));
+}
+
+TEST_CASE("sources wait while many bytes wait for their consumers") {
+  const auto most_bytes = [](int64_t max_waiting_bytes) {
+    StageRegistry registry;
+    RequireOk(test::RegisterTestStages(registry));
+    MemoryBudget budget("test");
+    const auto backend = ValueOf(MakeLocalBackend(registry, {.max_workers = 2, .memory = &budget}));
+    JobPlan plan{.name = "chain", .stages = {}};
+    plan.stages.push_back({.name = "source",
+                           .function = "generate",
+                           .fragment = {},
+                           .num_partitions = 40,
+                           .arguments = std::vector<std::string>(40, "1 20000")});
+    plan.stages.push_back({.name = "sum",
+                           .function = "mix",
+                           .fragment = "sum",
+                           .num_partitions = 40,
+                           .inputs = {{0, Exchange::kOneToOne}}});
+    RequireOk(RunJob({}, *backend, plan, {.max_waiting_bytes = max_waiting_bytes}).status());
+    CHECK(budget.used() == 0);
+    return budget.peak();
+  };
+  // A source's block takes 320 kB; consumers come first, so few wait at any time.
+  CHECK(most_bytes(1) < 5 * 330000);
+  CHECK(most_bytes(int64_t{1} << 40) < 5 * 330000);
+}
+
+TEST_CASE("blocks are released as soon as their last consumer has read them") {
+  Threads threads(2);
+  const auto folder = MakeTemporaryFolder();
+  CHECK_OK(RunJob({}, *threads.backend, test::WritePlan(folder.path(), 3)));
+  CHECK(threads.backend->blocks().stats().blocks == 0);
+  CHECK(threads.backend->blocks().stats().bytes == 0);
+}
+
+// A FolderSink on a disk that is full for one partition.
+class FullSink : public Sink {
+ public:
+  explicit FullSink(std::shared_ptr<Sink> inner) : inner_(std::move(inner)) {}
+  Status Commit(const Context& context, std::string_view token) override {
+    if (token.starts_with("1 ")) return Error(ErrorKind::kExhausted, "no space left");
+    return inner_->Commit(context, token);
+  }
+  Status Abort(const Context& context, std::string_view token) override {
+    return inner_->Abort(context, token);
+  }
+  Status Clean(const Context& context, std::span<const std::string> pending) override {
+    return inner_->Clean(context, pending);
+  }
+
+ private:
+  const std::shared_ptr<Sink> inner_;
+};
+
+TEST_CASE("a chosen attempt whose commit failed is kept for the next run of the job") {
+  Threads threads(1);
+  const auto folder = MakeTemporaryFolder();
+  const std::string out = folder.path() + "/out";
+  const JobOptions options{.journal = folder.path() + "/journal"};
+  JobPlan plan = test::WritePlan(out, 4);
+  plan.stages[2].sink = std::make_shared<FullSink>(plan.stages[2].sink);
+  CHECK_ERROR(RunJob({}, *threads.backend, plan, options), ErrorKind::kExhausted,
+              "commit of stage 'write', partition 1: no space left");
+  CHECK(test::ReadFolder(out).commits == 1);
+  CHECK(test::ReadFolder(out).staged == 1);
+  CHECK(threads.backend->blocks().stats().blocks == 0);
+  const auto result = ValueOf(RunJob({}, *threads.backend, test::WritePlan(out, 4), options));
+  CHECK(result.stats.resumed == 2);
+  CHECK(result.stats.committed == 2);
+  CHECK(test::ReadFolder(out).commits == 4);
+  CHECK(test::ReadFolder(out).staged == 0);
+  CHECK(test::ReadFolder(out).rows.size() == 1200);
+}
+
+TEST_CASE("a plan whose stages do not fit together is refused") {
+  Threads threads(1);
+  const auto folder = MakeTemporaryFolder();
+  const auto error = [&](const std::function<void(JobPlan&)>& change) {
+    JobPlan plan = test::WritePlan(folder.path(), 2);
+    change(plan);
+    return RunJob({}, *threads.backend, plan).status();
+  };
+  CHECK_ERROR(error([](JobPlan& plan) { plan.stages[1].name = "source"; }), ErrorKind::kInternal,
+              "the name is taken");
+  CHECK_ERROR(error([](JobPlan& plan) {
+                plan.stages[0].inputs = {{2, Exchange::kShuffle}};
+              }),
+              ErrorKind::kInternal, "does not stand before it");
+  CHECK_ERROR(error([](JobPlan& plan) { plan.stages[1].num_outputs = 3; }), ErrorKind::kInternal,
+              "another number of outputs");
+  CHECK_ERROR(error([](JobPlan& plan) { plan.stages[1].num_partitions = 2; }), ErrorKind::kInternal,
+              "another number of partitions");
+  CHECK_ERROR(error([](JobPlan& plan) { plan.stages[0].arguments.pop_back(); }),
+              ErrorKind::kInternal, "one argument");
+  CHECK_ERROR(error([](JobPlan& plan) { plan.stages[2].function = "mix"; }), ErrorKind::kUser,
+              "unknown operation");
+}
+
+TEST_CASE("the fingerprint of a plan changes with all that decides its result") {
+  const auto folder = MakeTemporaryFolder();
+  const JobPlan plan = test::WritePlan(folder.path(), 2);
+  CHECK(plan.Fingerprint() == test::WritePlan(folder.path(), 2).Fingerprint());
+  JobPlan other = plan;
+  other.stages[0].arguments[2] = "3 701";
+  CHECK(other.Fingerprint() != plan.Fingerprint());
+  other = plan;
+  other.stages[1].inputs[0].exchange = Exchange::kBroadcast;
+  CHECK(other.Fingerprint() != plan.Fingerprint());
+  other = plan;
+  other.stages[1].fragment = "sort";
+  CHECK(other.Fingerprint() != plan.Fingerprint());
+}
+
+}  // namespace
+}  // namespace gnomon::runtime
