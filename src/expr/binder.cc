@@ -9,6 +9,7 @@
 #include "expr/conditional_internal.h"
 #include "expr/diagnostic_internal.h"
 #include "expr/function_internal.h"
+#include "expr/function_set_internal.h"
 #include "expr/promotion_internal.h"
 
 namespace gnomon::expr {
@@ -23,8 +24,9 @@ bool IsTime(Type type) { return type == kTimestampType || type == kDateType; }
 
 class Binder {
  public:
-  Binder(std::string_view text, const arrow::Schema& schema, std::vector<InputColumn>* inputs)
-      : text_(text), schema_(schema), inputs_(inputs) {}
+  Binder(std::string_view text, const arrow::Schema& schema, const FunctionSet* functions,
+         std::vector<InputColumn>* inputs)
+      : text_(text), schema_(schema), functions_(functions), inputs_(inputs) {}
 
   Result<BoundNodePtr> Bind(const Node& node) {
     switch (node.shape) {
@@ -112,10 +114,16 @@ class Binder {
 
   Result<BoundNodePtr> BindCall(const Node& node) {
     if (node.name == "coalesce" || node.name == "if_null") return BindCoalesce(node);
-    const Function* const function = FindFunction(node.name);
+    const Function* function = FindFunction(node.name);
+    const CustomEntry* custom = nullptr;
     if (function == nullptr || function->overloads.empty()) {
-      return Error(node.at, Concat("unknown function: ", node.name),
-                   DidYouMean(node.name, CallableNames()));
+      custom = FindCustom(node.name);
+      if (custom == nullptr) {
+        GNOMON_RETURN_NOT_OK(CheckAbsent(node));
+        return Error(node.at, Concat("unknown function: ", node.name),
+                     DidYouMean(node.name, KnownNames()));
+      }
+      function = &custom->function;
     }
     GNOMON_ASSIGN_OR_RETURN(Nodes arguments, BindAll(node.children));
     if (node.name == "concat") GNOMON_RETURN_NOT_OK(ToTexts(node, &arguments));
@@ -124,6 +132,11 @@ class Binder {
     for (size_t i = 0; i < arguments.size(); ++i) {
       arguments[i] = Promote(std::move(arguments[i]), ParameterType(*overload, i), text_);
     }
+    if (custom != nullptr) {
+      const auto index = static_cast<size_t>(overload - function->overloads.data());
+      return MakeCustomCall(custom->code[index], std::move(arguments), overload->result, text_,
+                            node.span);
+    }
     if (function->check != nullptr) {
       size_t argument = 0;
       const std::string problem = function->check(arguments, &argument);
@@ -131,6 +144,30 @@ class Binder {
     }
     return MakeCall(overload->kernel, overload->nulls_pass, std::move(arguments), overload->result,
                     text_, node.span);
+  }
+
+  const CustomEntry* FindCustom(const std::string& name) const {
+    if (functions_ == nullptr) return nullptr;
+    const auto& entries = functions_->table().entries;
+    const auto found = entries.find(name);
+    return found == entries.end() ? nullptr : &found->second;
+  }
+
+  Status CheckAbsent(const Node& node) const {
+    if (functions_ == nullptr) return Status::OK();
+    const auto& absent = functions_->table().absent;
+    const auto found = absent.find(node.name);
+    if (found == absent.end()) return Status::OK();
+    return Error(node.at,
+                 Concat("function ", node.name,
+                        " is of a plug-in library that is not loaded: ", found->second),
+                 "name the library under plugins: in feature_store.yaml");
+  }
+
+  std::vector<std::string> KnownNames() const {
+    std::vector<std::string> names = CallableNames();
+    if (functions_ != nullptr) std::ranges::move(functions_->names(), std::back_inserter(names));
+    return names;
   }
 
   // Arguments of concat become texts.
@@ -316,6 +353,7 @@ class Binder {
 
   const std::string_view text_;
   const arrow::Schema& schema_;
+  const FunctionSet* const functions_;
   std::vector<InputColumn>* const inputs_;
 };
 
@@ -333,11 +371,12 @@ std::shared_ptr<arrow::DataType> ResultType(const Node& root, Type type) {
 
 Result<std::shared_ptr<const BoundExpression::Program>> BindTree(std::string_view text,
                                                                  const Node& root,
-                                                                 const arrow::Schema& schema) {
+                                                                 const arrow::Schema& schema,
+                                                                 const FunctionSet* functions) {
   auto program = std::make_shared<BoundExpression::Program>();
   program->text = text;
   GNOMON_ASSIGN_OR_RETURN(program->root,
-                          Binder(program->text, schema, &program->inputs).Bind(root));
+                          Binder(program->text, schema, functions, &program->inputs).Bind(root));
   const Type type = program->root->type();
   if (root.shape == Shape::kColumn) {
     const auto& own = program->inputs[0].arrow_type;

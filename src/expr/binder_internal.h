@@ -11,9 +11,10 @@
 namespace gnomon::expr {
 
 /// Types a tree against a schema: finds columns, picks overloads, inserts promotions, folds
-/// constants.
+/// constants. `functions` may be null.
 Result<std::shared_ptr<const BoundExpression::Program>> BindTree(std::string_view text,
                                                                  const Expression::Node& root,
-                                                                 const arrow::Schema& schema);
+                                                                 const arrow::Schema& schema,
+                                                                 const FunctionSet* functions);
 
 }  // namespace gnomon::expr

@@ -21,6 +21,11 @@ void CollectColumns(const Expression::Node& node, std::set<std::string>* columns
   for (const auto& child : node.children) CollectColumns(*child, columns);
 }
 
+void CollectFunctions(const Expression::Node& node, std::set<std::string>* functions) {
+  if (node.shape == Expression::Node::Shape::kCall) functions->insert(node.name);
+  for (const auto& child : node.children) CollectFunctions(*child, functions);
+}
+
 }  // namespace
 
 Expression::Expression(std::string text, std::shared_ptr<const Node> root)
@@ -37,10 +42,17 @@ std::vector<std::string> Expression::columns() const {
   return {columns.begin(), columns.end()};
 }
 
+std::vector<std::string> Expression::functions() const {
+  std::set<std::string> functions;
+  CollectFunctions(*root_, &functions);
+  return {functions.begin(), functions.end()};
+}
+
 const std::string& Expression::text() const { return text_; }
 
-Result<BoundExpression> Expression::Bind(const arrow::Schema& schema) const {
-  GNOMON_ASSIGN_OR_RETURN(auto program, BindTree(text_, *root_, schema));
+Result<BoundExpression> Expression::Bind(const arrow::Schema& schema,
+                                         const FunctionSet* functions) const {
+  GNOMON_ASSIGN_OR_RETURN(auto program, BindTree(text_, *root_, schema, functions));
   return BoundExpression(std::move(program));
 }
 

@@ -27,6 +27,7 @@
 namespace gnomon::expr {
 
 class BoundExpression;
+class FunctionSet;
 
 /// A parsed, untyped tree. Immutable, cheap to copy.
 class Expression {
@@ -37,13 +38,19 @@ class Expression {
 
   /// Names of the columns that are read, sorted, each once.
   std::vector<std::string> columns() const;
+  /// Names of the functions (and signs of the operators) that are called, sorted, each once.
+  std::vector<std::string> functions() const;
   const std::string& text() const;
 
   /// Types the tree. An unknown column (with the nearest), wrong argument types and so on are kUser
-  /// and point at the column of the text.
-  Result<BoundExpression> Bind(const arrow::Schema& schema) const;
+  /// and point at the column of the text. `functions` are known beside the language's own; the
+  /// program keeps those that it calls.
+  Result<BoundExpression> Bind(const arrow::Schema& schema,
+                               const FunctionSet* functions = nullptr) const;
 
+  /// The tree, for this module's own look at it (node_internal.h).
   struct Node;
+  const Node& root() const { return *root_; }
 
  private:
   Expression(std::string text, std::shared_ptr<const Node> root);

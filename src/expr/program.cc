@@ -119,10 +119,10 @@ class CallNode final : public BoundNode {
 
 }  // namespace
 
-Status BoundNode::Fail(int64_t row, std::string_view what) const {
+Status BoundNode::Fail(int64_t row, std::string_view what, ErrorKind kind) const {
   Location location;
   location.row = row;
-  return MakeError(ErrorKind::kUser, Concat(what, ": ", Excerpt(text_, span_.begin, span_.end)),
+  return MakeError(kind, Concat(what, ": ", Excerpt(text_, span_.begin, span_.end)),
                    std::move(location));
 }
 

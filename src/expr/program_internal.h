@@ -27,8 +27,8 @@ class BoundNode {
   /// The value when it is known before any row is seen, else null.
   virtual const Vector* constant() const { return nullptr; }
 
-  /// A kUser error in a row: "what: this expression's text".
-  Status Fail(int64_t row, std::string_view what) const;
+  /// An error in a row: "what: this expression's text".
+  Status Fail(int64_t row, std::string_view what, ErrorKind kind = ErrorKind::kUser) const;
 
  private:
   const Type type_;

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/parallel.h"
 #include "pit/entity_index_internal.h"
 
 namespace gnomon::pit {
@@ -82,15 +83,18 @@ struct AsOfJoin::Impl {
   template <bool kCreated, bool kFilter>
   void Add(const Rows& rows);
   Status Add(const Rows& rows);
+  template <bool kCreated>
+  void MergeEntity(const EntityIndex& sorted, size_t entity, const Rows& rows);
 
   const std::shared_ptr<const Labels> labels;
   MemoryReservation memory;
-  std::vector<Slot> slots;
+  std::vector<Slot> slots;       ///< empty until rows come
   std::vector<int64_t> created;  ///< empty until rows with created times come
 };
 
 Status AsOfJoin::Impl::Allocate() {
   const size_t count = labels->index.order.size();
+  if (slots.size() == count) return Status::OK();
   GNOMON_RETURN_NOT_OK(memory.Grow(static_cast<int64_t>(count * sizeof(Slot))));
   slots.resize(count);
   return Status::OK();
@@ -173,7 +177,8 @@ Status AsOfJoin::Impl::Add(const Rows& rows) {
                " times");
   GNOMON_CHECK(rows.created.empty() || rows.created.size() == rows.ids.size(), rows.ids.size(),
                " ids, ", rows.created.size(), " created");
-  if (rows.ids.empty() || slots.empty()) return Status::OK();
+  if (rows.ids.empty() || labels->index.order.empty()) return Status::OK();
+  GNOMON_RETURN_NOT_OK(Allocate());
   if (rows.created.empty()) {
     // Without created times a row counts as created before any other of its time.
     if (created.empty()) {
@@ -189,6 +194,23 @@ Status AsOfJoin::Impl::Add(const Rows& rows) {
   GNOMON_RETURN_NOT_OK(AllocateCreated());
   labels->options.filter_by_created ? Add<true, true>(rows) : Add<true, false>(rows);
   return Status::OK();
+}
+
+template <bool kCreated>
+void AsOfJoin::Impl::MergeEntity(const EntityIndex& sorted, size_t entity, const Rows& rows) {
+  const EntityIndex& index = labels->index;
+  uint32_t place = index.offsets[entity];
+  const uint32_t end = index.offsets[entity + 1];
+  for (uint32_t i = sorted.offsets[entity]; i < sorted.offsets[entity + 1]; ++i) {
+    while (place < end && index.times[place] < sorted.times[i]) ++place;
+    if (place == end) return;
+    const size_t row = sorted.order[i];
+    int64_t created_time = kMinTime;
+    if constexpr (kCreated) {
+      if (!rows.created.empty()) created_time = rows.created[row];
+    }
+    Offer<kCreated>(place, rows.times[row], created_time, rows.numbers[row]);
+  }
 }
 
 AsOfJoin::AsOfJoin() = default;
@@ -215,14 +237,12 @@ Result<AsOfJoin> AsOfJoin::Make(const Context& context, std::span<const int32_t>
   }
   AsOfJoin join;
   join.impl_ = std::make_unique<Impl>(std::move(labels));
-  GNOMON_RETURN_NOT_OK(join.impl_->Allocate());
   return join;
 }
 
 Result<AsOfJoin> AsOfJoin::MakePartial() const {
   AsOfJoin join;
   join.impl_ = std::make_unique<Impl>(impl_->labels);
-  GNOMON_RETURN_NOT_OK(join.impl_->Allocate());
   return join;
 }
 
@@ -239,12 +259,48 @@ Status AsOfJoin::AddNumberedRows(std::span<const int32_t> ids, std::span<const i
   return impl_->Add({.ids = ids, .times = times, .created = created, .numbers = rows});
 }
 
+Status AsOfJoin::MergeRows(const Context& context, std::span<const int32_t> ids,
+                           std::span<const int64_t> times, std::span<const int64_t> created,
+                           std::span<const int64_t> rows) {
+  GNOMON_CHECK(rows.size() == ids.size(), ids.size(), " ids, ", rows.size(), " rows");
+  const Rows all{.ids = ids, .times = times, .created = created, .numbers = rows};
+  if (ids.empty() || impl_->labels->index.order.empty()) return Status::OK();
+  GNOMON_RETURN_NOT_OK(impl_->Allocate());
+  if (!created.empty()) GNOMON_RETURN_NOT_OK(impl_->AllocateCreated());
+  MemoryReservation memory(impl_->memory.budget());
+  std::vector<int64_t> seen;  // from when on a label sees the row, when that is not its time
+  if (impl_->labels->options.filter_by_created && !created.empty()) {
+    GNOMON_RETURN_NOT_OK(memory.Grow(static_cast<int64_t>(times.size() * sizeof(int64_t))));
+    seen.resize(times.size());
+    std::ranges::transform(times, created, seen.begin(),
+                           [](int64_t time, int64_t made) { return std::max(time, made); });
+  }
+  const EntityIndex& labels = impl_->labels->index;
+  GNOMON_ASSIGN_OR_RETURN(
+      const EntityIndex sorted,
+      BuildEntityIndex(context, ids, seen.empty() ? times : seen, {}, &labels, &memory));
+  const int64_t grain = std::max<int64_t>(
+      1, 16384 * labels.num_entities() / std::max<int64_t>(1, std::ssize(labels.order)));
+  return ParallelRanges(context, labels.num_entities(), grain, [&](int64_t begin, int64_t end) {
+    for (auto entity = static_cast<size_t>(begin); entity < static_cast<size_t>(end); ++entity) {
+      if (impl_->created.empty()) {
+        impl_->MergeEntity<false>(sorted, entity, all);
+      } else {
+        impl_->MergeEntity<true>(sorted, entity, all);
+      }
+    }
+    return Status::OK();
+  });
+}
+
 Status AsOfJoin::Merge(const AsOfJoin& other) {
   Impl& own = *impl_;
   const Impl& more = *other.impl_;
-  GNOMON_CHECK(
-      own.labels->num_labels == more.labels->num_labels && own.slots.size() == more.slots.size(),
-      "joins over different labels");
+  GNOMON_CHECK(own.labels->num_labels == more.labels->num_labels &&
+                   own.labels->index.order.size() == more.labels->index.order.size(),
+               "joins over different labels");
+  if (more.slots.empty()) return Status::OK();
+  GNOMON_RETURN_NOT_OK(own.Allocate());
   if (more.created.empty() && own.created.empty()) {
     for (size_t i = 0; i < more.slots.size(); ++i) {
       own.Offer<false>(static_cast<uint32_t>(i), more.slots[i].time, kMinTime, more.slots[i].row);
@@ -260,11 +316,19 @@ Status AsOfJoin::Merge(const AsOfJoin& other) {
 }
 
 Result<std::vector<int64_t>> AsOfJoin::Finish() const {
+  std::vector<int64_t> winners(static_cast<size_t>(impl_->labels->num_labels));
+  GNOMON_RETURN_NOT_OK(Finish(winners));
+  return winners;
+}
+
+Status AsOfJoin::Finish(std::span<int64_t> winners) const {
+  GNOMON_CHECK(static_cast<int64_t>(winners.size()) == impl_->labels->num_labels, winners.size());
   const EntityIndex& index = impl_->labels->index;
   const std::vector<int64_t>& oldest = impl_->labels->oldest;
   const std::vector<Slot>& slots = impl_->slots;
   const std::vector<int64_t>& created = impl_->created;
-  std::vector<int64_t> winners(static_cast<size_t>(impl_->labels->num_labels), kNoRow);
+  std::ranges::fill(winners, kNoRow);
+  if (slots.empty()) return Status::OK();
   for (size_t entity = 0; entity + 1 < index.offsets.size(); ++entity) {
     size_t best = index.offsets[entity];
     const auto key = [&](size_t i) {
@@ -276,7 +340,7 @@ Result<std::vector<int64_t>> AsOfJoin::Finish() const {
       winners[index.order[i]] = slots[best].row;
     }
   }
-  return winners;
+  return Status::OK();
 }
 
 }  // namespace gnomon::pit

@@ -176,7 +176,7 @@ TEST_CASE("a join that does not fit into the memory budget is refused and gives 
   }
 }
 
-TEST_CASE("random joins equal the brute force, whole, shuffled, and in any partition") {
+TEST_CASE("random joins equal the brute force, whole, shuffled, merged, and in any partition") {
   TestRandom random(303);
   INFO("GNOMON_TEST_SEED=", random.seed);
   for (int round = 0; round < 5000; ++round) {
@@ -195,6 +195,17 @@ TEST_CASE("random joins equal the brute force, whole, shuffled, and in any parti
     REQUIRE(numbered.AddNumberedRows(shuffled.ids, shuffled.times, shuffled.created, shuffled.rows)
                 .ok());
     REQUIRE(numbered.Finish().ValueOrDie() == expected);
+
+    AsOfJoin merging = MakeJoin(labels, filter_by_created);
+    const size_t half = shuffle.size() / 2;
+    for (const bool head : {true, false}) {
+      const Features part = Select(
+          features,
+          head ? std::vector<size_t>(shuffle.begin(), shuffle.begin() + static_cast<long>(half))
+               : std::vector<size_t>(shuffle.begin() + static_cast<long>(half), shuffle.end()));
+      REQUIRE(merging.MergeRows({}, part.ids, part.times, part.created, part.rows).ok());
+    }
+    REQUIRE(merging.Finish().ValueOrDie() == expected);
 
     std::vector<std::vector<size_t>> partition(static_cast<size_t>(random.Int(1, 4)));
     for (const size_t i : shuffle) {

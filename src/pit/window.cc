@@ -1,13 +1,15 @@
 #include "pit/window.h"
 
 #include <algorithm>
-#include <limits>
+#include <map>
+#include <utility>
 
 #include <arrow/array.h>
 #include <arrow/buffer.h>
 #include <arrow/type.h>
 
 #include "base/parallel.h"
+#include "pit/custom_windows_internal.h"
 #include "pit/entity_index_internal.h"
 #include "pit/window_kernels_internal.h"
 #include "pit/window_output_internal.h"
@@ -15,15 +17,6 @@
 namespace gnomon::pit {
 
 namespace {
-
-constexpr int64_t kMinTime = std::numeric_limits<int64_t>::min();
-
-/// The oldest time inside the window that ends at `time`.
-int64_t OldestIn(const std::optional<int64_t>& window, int64_t time) {
-  int64_t oldest = kMinTime;
-  if (window && __builtin_sub_overflow(time, *window - 1, &oldest)) oldest = kMinTime;
-  return oldest;
-}
 
 /// The aggregates of one value column, by window length.
 struct ColumnPlan {
@@ -42,6 +35,7 @@ bool NeedsValues(AggregateFunction function) {
 std::vector<ColumnPlan> PlanColumns(std::span<const AggregateSpec> specs, size_t num_columns) {
   std::vector<ColumnPlan> plans(num_columns);
   for (size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].function == AggregateFunction::kCustom) continue;
     ColumnPlan& plan = plans[static_cast<size_t>(specs[i].column)];
     plan.column = static_cast<size_t>(specs[i].column);
     plan.specs.push_back(i);
@@ -63,6 +57,7 @@ struct Worker {
   Series existing;  ///< with filter_by_created: what exists for one label
   std::vector<Window> windows;
   WindowScratch scratch;
+  std::vector<CustomScratch> custom;
 };
 
 /// One call of AggregateWindows. Constant but for the outputs, each label of which is written once.
@@ -83,6 +78,11 @@ class WindowJob {
     GNOMON_ASSIGN_OR_RETURN(rows_, BuildEntityIndex(context, events_.ids, events_.times,
                                                     events_.created, &labels_, memory));
     for (const AggregateSpec& spec : specs_) {
+      if (spec.function == AggregateFunction::kCustom) {
+        GNOMON_RETURN_NOT_OK(AddCustom(spec, label_ids.size(), memory));
+        outputs_.emplace_back();
+        continue;
+      }
       const KeyKind kind = columns_[static_cast<size_t>(spec.column)].kind();
       GNOMON_ASSIGN_OR_RETURN(Output output, MakeOutput(spec, kind, label_ids.size(), memory));
       outputs_.push_back(std::move(output));
@@ -97,6 +97,7 @@ class WindowJob {
     const int64_t grain = std::max<int64_t>(1, 4096 * num_entities / std::max<int64_t>(1, work));
     return ParallelRanges(context, num_entities, grain, [&](int64_t begin, int64_t end) -> Status {
       Worker worker;
+      worker.custom.resize(custom_.size());
       for (auto entity = static_cast<size_t>(begin); entity < static_cast<size_t>(end); ++entity) {
         GNOMON_RETURN_NOT_OK(EvaluateEntity(entity, pass, &worker));
       }
@@ -118,7 +119,12 @@ class WindowJob {
 
   Result<std::vector<std::shared_ptr<arrow::Array>>> Collect() {
     std::vector<std::shared_ptr<arrow::Array>> arrays;
+    auto custom = custom_.begin();
     for (size_t i = 0; i < specs_.size(); ++i) {
+      if (specs_[i].function == AggregateFunction::kCustom) {
+        GNOMON_ASSIGN_OR_RETURN(arrays.emplace_back(), (custom++)->Collect());
+        continue;
+      }
       const ValueColumn& column = columns_[static_cast<size_t>(specs_[i].column)];
       GNOMON_ASSIGN_OR_RETURN(arrays.emplace_back(),
                               CollectOutput(specs_[i], column, std::move(outputs_[i])));
@@ -127,10 +133,30 @@ class WindowJob {
   }
 
  private:
+  /// Specs with one aggregate of one column share the column's values in order.
+  Status AddCustom(const AggregateSpec& spec, size_t num_labels, MemoryReservation* memory) {
+    const std::pair key(spec.column, spec.custom.get());
+    auto found = custom_columns_.find(key);
+    if (found == custom_columns_.end()) {
+      const auto& values = events_.columns[static_cast<size_t>(spec.column)];
+      GNOMON_ASSIGN_OR_RETURN(CustomColumn column,
+                              CustomColumn::Make(*spec.custom, values, rows_, memory));
+      found = custom_columns_.emplace(key, std::move(column)).first;
+    }
+    const auto created = filter_by_created_ ? events_.created : std::span<const int64_t>();
+    GNOMON_ASSIGN_OR_RETURN(CustomWindows windows,
+                            CustomWindows::Make(spec, found->second, created, num_labels, memory));
+    custom_.push_back(std::move(windows));
+    return Status::OK();
+  }
+
   Status EvaluateEntity(size_t entity, Pass pass, Worker* worker) {
     const uint32_t first = labels_.offsets[entity];
     const uint32_t last = labels_.offsets[entity + 1];
     if (first == last) return Status::OK();
+    for (size_t i = 0; i < custom_.size() && pass == Pass::kValuesAndLengths; ++i) {
+      GNOMON_RETURN_NOT_OK(custom_[i].EvaluateEntity(entity, labels_, &worker->custom[i]));
+    }
     for (const ColumnPlan& plan : plans_) {
       if (filter_by_created_) {
         for (uint32_t label = first; label < last; ++label) {
@@ -224,7 +250,9 @@ class WindowJob {
   std::vector<ValueColumn> columns_;
   EntityIndex labels_;
   EntityIndex rows_;
-  std::vector<Output> outputs_;
+  std::vector<Output> outputs_;  ///< by spec, without use for custom ones
+  std::map<std::pair<int, const CustomAggregate*>, CustomColumn> custom_columns_;
+  std::vector<CustomWindows> custom_;  ///< of the custom specs, in their order
 };
 
 Status CheckInput(const Events& events, std::span<const AggregateSpec> specs) {

@@ -12,6 +12,7 @@
 
 #include "base/context.h"
 #include "base/error.h"
+#include "pit/custom_aggregate.h"
 
 /// Window aggregates, exact at every label's own time: a window w at t covers the rows with t - w <
 /// ts <= t. The same code answers offline labels and online reads, so that both give the same bits.
@@ -31,7 +32,8 @@ enum class AggregateFunction {
   kLastK,
   kMedian,
   kQuantile,
-  kMostFrequent
+  kMostFrequent,
+  kCustom  ///< AggregateSpec::custom
 };
 
 /// Feast's names: count sum mean (avg) min max std var count_distinct first last last_k median
@@ -49,14 +51,17 @@ struct AggregateSpec {
   double quantile = 0.5;  ///< quantile: in [0, 1], linear interpolation
   int ddof = 1;  ///< std, var: delta degrees of freedom, not negative; null where the count is not
                  ///< above it
+  std::shared_ptr<const CustomAggregate> custom = nullptr;  ///< kCustom: which
+  /// kCustom: units of the event times in a microsecond, so that tiles are the same in every unit.
+  int64_t ticks_per_micro = 1;
 };
 
 /// The result's type: count, count_distinct int64; sum int64 for integers and booleans (overflow is
 /// kUser), double for floats; mean, std, var, median, quantile double; min, max, first, last,
-/// most_frequent the input's; last_k list of it (newest first). kUser when the function does not
-/// take the type: count, first, last and last_k take every type; sum, mean, std, var, median and
-/// quantile take integers, booleans, float and double; the others take these, dates, times,
-/// timestamps, durations, strings and binaries.
+/// most_frequent the input's; last_k list of it (newest first); a custom one its own. kUser when
+/// the function does not take the type: count, first, last and last_k take every type; sum, mean,
+/// std, var, median and quantile take integers, booleans, float and double; the others take these,
+/// dates, times, timestamps, durations, strings and binaries.
 Result<std::shared_ptr<arrow::DataType>> ResultType(const AggregateSpec& spec,
                                                     const arrow::DataType& input);
 

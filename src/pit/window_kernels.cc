@@ -318,6 +318,8 @@ OutputKind OutputKindOf(AggregateFunction function, KeyKind kind) {
       return OutputKind::kRow;
     case AggregateFunction::kLastK:
       return OutputKind::kRowList;
+    case AggregateFunction::kCustom:
+      break;
   }
   return OutputKind::kRow;
 }
@@ -352,6 +354,8 @@ Status EvaluateWindows(const AggregateSpec& spec, Series* series, std::span<cons
       return Quantile(task, spec.quantile);
     case AggregateFunction::kMostFrequent:
       return MostFrequent(task);
+    case AggregateFunction::kCustom:  // CustomWindows
+      break;
   }
   return Status::OK();
 }

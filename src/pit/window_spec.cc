@@ -3,6 +3,7 @@
 #include <arrow/type.h>
 
 #include "base/text.h"
+#include "pit/custom_windows_internal.h"
 #include "pit/value_column_internal.h"
 #include "pit/window.h"
 
@@ -45,6 +46,10 @@ Status CheckParameters(const AggregateSpec& spec) {
   }
   if (spec.ddof < 0)
     return Error(ErrorKind::kUser, "ddof of ", name, " must not be negative: ", spec.ddof);
+  if (spec.function == AggregateFunction::kCustom && spec.custom == nullptr)
+    return Error(ErrorKind::kInternal, "a custom aggregate without its code");
+  if (spec.ticks_per_micro <= 0)
+    return Error(ErrorKind::kInternal, "no units in a microsecond: ", spec.ticks_per_micro);
   return Status::OK();
 }
 
@@ -67,7 +72,7 @@ const char* NameOf(AggregateFunction function) {
   for (const Named& named : kFunctions) {
     if (named.function == function) return named.name;
   }
-  return "unknown";
+  return function == AggregateFunction::kCustom ? "custom" : "unknown";
 }
 
 Result<std::shared_ptr<arrow::DataType>> ResultType(const AggregateSpec& spec,
@@ -76,8 +81,9 @@ Result<std::shared_ptr<arrow::DataType>> ResultType(const AggregateSpec& spec,
   const KeyKind kind = KeyKindOf(input);
   const bool numeric = IsNumeric(input);
   const auto refuse = [&]() -> Status {
-    return Error(ErrorKind::kUser, NameOf(spec.function), " does not take values of type ",
-                 input.ToString());
+    const bool custom = spec.function == AggregateFunction::kCustom;
+    return Error(ErrorKind::kUser, custom ? spec.custom->name() : NameOf(spec.function),
+                 " does not take values of type ", input.ToString());
   };
   // The caller holds the type by reference; types are shared.
   const std::shared_ptr<arrow::DataType> own = input.GetSharedPtr();
@@ -107,6 +113,9 @@ Result<std::shared_ptr<arrow::DataType>> ResultType(const AggregateSpec& spec,
     case AggregateFunction::kMostFrequent:
       if (kind == KeyKind::kNone) return refuse();
       return own;
+    case AggregateFunction::kCustom:
+      if (!IsInputOf(*spec.custom, input)) return refuse();
+      return spec.custom->result();
   }
   return refuse();
 }
