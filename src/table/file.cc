@@ -13,29 +13,31 @@
 
 namespace gnomon::table {
 
-namespace {
-
-using internal::FilePlan;
-using internal::FileSource;
-
-bool HasFooter(FileFormat format) {
-  return format == FileFormat::kParquet || format == FileFormat::kIpc;
-}
+namespace internal {
 
 Result<std::unique_ptr<FileSource>> OpenSource(const std::string& path, FileFormat format,
                                                const std::shared_ptr<arrow::Schema>& like) {
   switch (format) {
     case FileFormat::kParquet:
-      return internal::OpenParquetFile(path);
+      return OpenParquetFile(path);
     case FileFormat::kCsv:
-      return internal::OpenCsvFile(path, like);
+      return OpenCsvFile(path, like);
     case FileFormat::kJson:
-      return internal::OpenJsonFile(path, like);
+      return OpenJsonFile(path, like);
     case FileFormat::kIpc:
-      return internal::OpenIpcFile(path);
+      return OpenIpcFile(path);
   }
   return Error(ErrorKind::kInternal, "unknown file format: ", static_cast<int>(format));
 }
+
+}  // namespace internal
+
+namespace {
+
+using internal::FilePlan;
+using internal::FileSource;
+using internal::HasFooter;
+using internal::OpenSource;
 
 /// The files of a table. Files with a footer are all opened at once; of text only the first, the
 /// others when they are reached, because their columns take the first one's types.
@@ -63,8 +65,9 @@ struct FileSet {
     }
     set.sources.resize(set.paths.size());
     set.plans.resize(set.paths.size());
-    GNOMON_ASSIGN_OR_RETURN(set.sources[0], OpenSource(set.paths[0], set.formats[0], nullptr));
-    set.first_schema = set.sources[0]->schema();
+    GNOMON_ASSIGN_OR_RETURN(set.sources[0],
+                            OpenSource(set.paths[0], set.formats[0], options.schema));
+    set.first_schema = options.schema != nullptr ? options.schema : set.sources[0]->schema();
     GNOMON_ASSIGN_OR_RETURN(set.schema,
                             internal::TableSchema(*set.first_schema, set.paths[0], options));
     GNOMON_RETURN_NOT_OK(

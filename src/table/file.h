@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +36,13 @@ struct TimeRange {
   int64_t max;
 };
 
+/// Asks whether a row group can hold a row that is wanted, given the least and the greatest value
+/// of one column in it (an array of two values, in the column's type in the file). Thread-safe.
+struct RowGroupProbe {
+  std::string column;
+  std::function<Result<bool>(const std::shared_ptr<arrow::Array>& least_and_greatest)> may_match;
+};
+
 struct ReadOptions {
   /// Columns to read, in this order; empty: all. A missing one is kNotFound and names the file and
   /// the nearest column.
@@ -43,6 +51,13 @@ struct ReadOptions {
   /// pruning, not a filter: rows outside the range may still come.
   std::string time_column = {};
   std::optional<TimeRange> time_range = {};
+  /// Row groups that a probe refuses are not read; without statistics they are. A pruning, too.
+  std::vector<RowGroupProbe> row_group_probes = {};
+  /// Columns and types that all files are brought to, instead of those of the first file: nullable
+  /// columns that a file lacks are null, CSV and JSON lines are read as these types.
+  std::shared_ptr<arrow::Schema> schema = nullptr;
+  /// With `schema`: a column of a file that is not in it is kUser, otherwise left out.
+  bool refuse_other_columns = false;
   /// Rows per batch at most.
   int64_t batch_rows = int64_t{64} * 1024;
   /// Format of all files; otherwise from each suffix.

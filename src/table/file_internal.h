@@ -3,13 +3,16 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <arrow/io/type_fwd.h>
 #include <arrow/type_fwd.h>
 
 #include "table/file.h"
+#include "table/partitioned_table.h"
 
 /// What the formats give to file.cc, which reads many files as one table, and to file_writer.cc.
 namespace gnomon::table::internal {
@@ -21,15 +24,12 @@ struct ScanRequest {
   std::vector<int> columns;  ///< indices into the file's schema, in the order wanted
   int time_column = -1;      ///< index into the file's schema, for pruning
   std::optional<TimeRange> time_range = {};
-  int64_t batch_rows = int64_t{64} * 1024;  ///< a wish: batches may be larger
+  std::vector<std::pair<int, RowGroupProbe>> probes = {};  ///< with indices into the file's schema
+  int64_t batch_rows = int64_t{64} * 1024;                 ///< a wish: batches may be larger
 };
 
 /// Batches with exactly the requested columns; null at the end.
-class BatchStream {
- public:
-  virtual ~BatchStream() = default;
-  virtual Result<std::shared_ptr<arrow::RecordBatch>> Next() = 0;
-};
+using BatchStream = PartitionStream;
 
 /// One file whose schema is known. Holds no descriptor between calls when the format allows it. Not
 /// thread-safe.
@@ -46,7 +46,34 @@ class FileSource {
   virtual Result<std::shared_ptr<arrow::Table>> Read(const Context& context,
                                                      const ScanRequest& request,
                                                      ReadStats* stats) = 0;
+
+  /// Parts that can be read on their own, in any order; one where the format knows no others. The
+  /// functions below are thread-safe for different parts, and for one part when
+  /// reads_columns_apart().
+  virtual int64_t num_parts() const { return 1; }
+  virtual int64_t PartRows(int64_t /*part*/) const { return num_rows(); }
+  /// Stored bytes of some columns (indices into the file's schema), -1: unknown.
+  virtual int64_t PartBytes(int64_t /*part*/, const std::vector<int>& /*columns*/) const {
+    return -1;
+  }
+  virtual bool reads_columns_apart() const { return false; }
+  /// Does the file say that no time of the part lies in the range?
+  virtual bool PartLiesOutside(int64_t /*part*/, int /*time_column*/,
+                               const TimeRange& /*range*/) const {
+    return false;
+  }
+  /// The request's time range is not looked at.
+  virtual Result<std::unique_ptr<BatchStream>> ScanPart(const Context& context, int64_t part,
+                                                        const ScanRequest& request);
+  /// The values of `rows` (of the part, ascending) for each column.
+  virtual Result<arrow::ArrayVector> GatherPart(const Context& context, int64_t part,
+                                                const std::vector<int>& columns,
+                                                std::span<const int64_t> rows);
 };
+
+/// Picks rows out of a stream, batch by batch: what GatherPart does where nothing better is known.
+Result<arrow::ArrayVector> GatherFromStream(BatchStream* stream, const arrow::Schema& schema,
+                                            std::span<const int64_t> rows);
 
 using OpenReader = std::function<Result<std::shared_ptr<arrow::RecordBatchReader>>()>;
 
@@ -65,6 +92,13 @@ Result<std::unique_ptr<FileSource>> OpenCsvFile(const std::string& path,
 Result<std::unique_ptr<FileSource>> OpenJsonFile(const std::string& path,
                                                  const std::shared_ptr<arrow::Schema>& like);
 Result<std::unique_ptr<FileSource>> OpenIpcFile(const std::string& path);
+/// One of the above.
+Result<std::unique_ptr<FileSource>> OpenSource(const std::string& path, FileFormat format,
+                                               const std::shared_ptr<arrow::Schema>& like);
+/// Is a file of the format opened without reading its rows?
+inline bool HasFooter(FileFormat format) {
+  return format == FileFormat::kParquet || format == FileFormat::kIpc;
+}
 
 /// Types of CSV and JSON lines are inferred from this many bytes at the beginning of a file.
 inline constexpr int32_t kInferenceBytes = 64 << 20;

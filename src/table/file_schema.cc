@@ -1,3 +1,6 @@
+#include <string_view>
+#include <unordered_map>
+
 #include <arrow/array.h>
 #include <arrow/array/util.h>
 #include <arrow/type.h>
@@ -9,21 +12,44 @@ namespace gnomon::table::internal {
 
 namespace {
 
-/// Index of the first column of this name, -1 when there is none (Arrow's own look-up refuses
-/// double names).
-int IndexOf(const arrow::Schema& schema, const std::string& name) {
-  for (int i = 0; i < schema.num_fields(); ++i) {
-    if (schema.field(i)->name() == name) return i;
+/// Index of the first column of a name, -1 when there is none (Arrow's own look-up refuses double
+/// names). Made once for many look-ups: there are files of ten thousand columns.
+class ColumnPlaces {
+ public:
+  /// `schema` outlives this.
+  explicit ColumnPlaces(const arrow::Schema& schema) : schema_(schema) {
+    for (int i = 0; i < schema.num_fields(); ++i) places_.try_emplace(schema.field(i)->name(), i);
   }
-  return -1;
-}
 
-Result<int> FindColumn(const arrow::Schema& schema, const std::string& name,
-                       const std::string& path) {
-  const int index = IndexOf(schema, name);
-  if (index >= 0) return index;
-  return MakeError(ErrorKind::kNotFound, Concat("no such column in ", path, ": ", Quoted(name)), {},
-                   DidYouMean(name, schema.field_names()));
+  int IndexOf(const std::string& name) const {
+    const auto place = places_.find(name);
+    return place == places_.end() ? -1 : place->second;
+  }
+
+  Result<int> Find(const std::string& name, const std::string& path) const {
+    const int index = IndexOf(name);
+    if (index >= 0) return index;
+    return MakeError(ErrorKind::kNotFound, Concat("no such column in ", path, ": ", Quoted(name)),
+                     {}, DidYouMean(name, schema_.field_names()));
+  }
+
+ private:
+  const arrow::Schema& schema_;
+  std::unordered_map<std::string_view, int> places_;
+};
+
+Status CheckOtherColumns(const arrow::Schema& file, const std::string& path,
+                         const ReadOptions& options) {
+  if (options.schema == nullptr || !options.refuse_other_columns) return Status::OK();
+  const ColumnPlaces known(*options.schema);
+  for (const auto& field : file.fields()) {
+    if (known.IndexOf(field->name()) >= 0) continue;
+    return MakeError(
+        ErrorKind::kUser,
+        Concat("a column that the files before it lack, in ", path, ": ", Quoted(field->name())),
+        {}, "declare the schema of the files");
+  }
+  return Status::OK();
 }
 
 }  // namespace
@@ -31,12 +57,13 @@ Result<int> FindColumn(const arrow::Schema& schema, const std::string& name,
 Result<std::shared_ptr<arrow::Schema>> TableSchema(const arrow::Schema& first,
                                                    const std::string& path,
                                                    const ReadOptions& options) {
+  const ColumnPlaces places(first);
   if (!options.time_column.empty())
-    GNOMON_RETURN_NOT_OK(FindColumn(first, options.time_column, path).status());
+    GNOMON_RETURN_NOT_OK(places.Find(options.time_column, path).status());
   arrow::FieldVector fields;
   if (options.columns.empty()) fields = first.fields();
   for (const std::string& name : options.columns) {
-    GNOMON_ASSIGN_OR_RETURN(const int index, FindColumn(first, name, path));
+    GNOMON_ASSIGN_OR_RETURN(const int index, places.Find(name, path));
     fields.push_back(first.field(index));
   }
   for (auto& field : fields) field = field->RemoveMetadata();
@@ -46,15 +73,21 @@ Result<std::shared_ptr<arrow::Schema>> TableSchema(const arrow::Schema& first,
 Result<FilePlan> PlanFile(const arrow::Schema& file, const std::string& path,
                           const arrow::Schema& table, const ReadOptions& options) {
   FilePlan plan;
+  const ColumnPlaces places(file);
   plan.request.batch_rows = options.batch_rows;
   plan.request.time_range = options.time_range;
-  if (!options.time_column.empty()) plan.request.time_column = IndexOf(file, options.time_column);
+  if (!options.time_column.empty()) plan.request.time_column = places.IndexOf(options.time_column);
+  for (const RowGroupProbe& probe : options.row_group_probes) {
+    const int index = places.IndexOf(probe.column);
+    if (index >= 0) plan.request.probes.emplace_back(index, probe);
+  }
+  GNOMON_RETURN_NOT_OK(CheckOtherColumns(file, path, options));
   for (int column = 0; column < table.num_fields(); ++column) {
     const arrow::Field& field = *table.field(column);
     // Double names are told apart by their place.
     const bool same_place =
         column < file.num_fields() && file.field(column)->name() == field.name();
-    const int index = same_place && options.columns.empty() ? column : IndexOf(file, field.name());
+    const int index = same_place && options.columns.empty() ? column : places.IndexOf(field.name());
     if (index < 0 && !field.nullable()) {
       return Error(ErrorKind::kUser, "a column that may not be null is missing in ", path, ": ",
                    Quoted(field.name()));

@@ -99,7 +99,8 @@ class AtomicTableWriter : public TableWriter {
 
   template <typename Body>
   Status Remember(Body&& body) {
-    if (failed_.ok()) failed_ = FileError(body(), path_, ErrorKind::kUnavailable);
+    if (failed_.ok())
+      failed_ = FileError(body(), Concat("cannot write ", path_), ErrorKind::kUnavailable);
     return failed_;
   }
 

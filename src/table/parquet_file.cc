@@ -1,9 +1,7 @@
-#include <array>
-#include <cstring>
-#include <exception>
-#include <new>
+#include <limits>
 
 #include <arrow/array/concatenate.h>
+#include <arrow/array/util.h>
 #include <arrow/buffer.h>
 #include <arrow/chunked_array.h>
 #include <arrow/io/memory.h>
@@ -13,7 +11,6 @@
 #include <arrow/scalar.h>
 #include <arrow/table.h>
 #include <arrow/util/base64.h>
-#include <arrow/util/checked_cast.h>
 #include <arrow/util/key_value_metadata.h>
 #include <parquet/arrow/reader.h>
 #include <parquet/arrow/schema.h>
@@ -21,120 +18,50 @@
 #include <parquet/metadata.h>
 #include <parquet/statistics.h>
 
+#include "base/mutex.h"
 #include "base/parallel.h"
 #include "table/column.h"
-#include "table/file_internal.h"
+#include "table/parquet_gather_internal.h"
+#include "table/parquet_reader_internal.h"
 
 namespace gnomon::table::internal {
 
 namespace {
 
-using arrow::internal::checked_cast;
-using ParquetReader = parquet::arrow::FileReader;
-
-constexpr std::string_view kMagic = "PAR1";
-constexpr std::string_view kEncryptedMagic = "PARE";
-/// Magic, a footer's length and magic again.
-constexpr int64_t kSmallestFile = 12;
-
-Status StatusOf(const Status& status) { return status; }
-template <typename T>
-Status StatusOf(const Result<T>& result) {
-  return result.status();
-}
-
-/// Runs body, which gives a Status or Result, and turns exceptions and Arrow's errors into ours
-/// that name the file.
-template <typename Body>
-auto Guarded(const std::string& path, Body&& body) -> decltype(body()) {
-  try {
-    auto result = body();
-    if (result.ok()) return result;
-    return FileError(StatusOf(result), path, ErrorKind::kDataLoss);
-  } catch (const std::bad_alloc&) {
-    return Error(ErrorKind::kExhausted, "out of memory while reading ", path);
-  } catch (const std::exception& error) {
-    return Error(ErrorKind::kDataLoss, path, ": ", error.what());
+/// Does a probe show that no row of the group is wanted?
+Result<bool> IsRefused(const ParquetReader& reader, const parquet::RowGroupMetaData& group,
+                       const ScanRequest& request) {
+  for (const auto& [column, probe] : request.probes) {
+    const std::vector<int> leaves = LeavesOf(reader, column);
+    if (leaves.size() != 1) continue;
+    const auto chunk = group.ColumnChunk(leaves[0]);
+    const auto statistics = chunk->is_stats_set() ? chunk->statistics() : nullptr;
+    if (statistics == nullptr || !statistics->HasMinMax()) continue;
+    std::shared_ptr<arrow::Scalar> min;
+    std::shared_ptr<arrow::Scalar> max;
+    if (!parquet::arrow::StatisticsAsScalars(*statistics, &min, &max).ok()) continue;
+    if (!min->is_valid || !max->is_valid || !min->type->Equals(*max->type)) continue;
+    GNOMON_ASSIGN_OR_RETURN(auto least, arrow::MakeArrayFromScalar(*min, 1));
+    GNOMON_ASSIGN_OR_RETURN(auto greatest, arrow::MakeArrayFromScalar(*max, 1));
+    GNOMON_ASSIGN_OR_RETURN(const auto ends, arrow::Concatenate({least, greatest}));
+    GNOMON_ASSIGN_OR_RETURN(const bool may_match, probe.may_match(ends));
+    if (!may_match) return true;
   }
+  return false;
 }
 
-Status CheckMagic(arrow::io::RandomAccessFile* file, const std::string& path) {
-  GNOMON_ASSIGN_OR_RETURN(const int64_t size, file->GetSize());
-  std::array<char, 4> bytes = {};
-  GNOMON_RETURN_NOT_OK(file->ReadAt(0, 4, bytes.data()).status());
-  const std::string_view magic(bytes.data(), bytes.size());
-  if (magic == kEncryptedMagic)
-    return Error(ErrorKind::kUnsupported, "encrypted Parquet file: ", path);
-  if (magic != kMagic) return Error(ErrorKind::kUser, "not a Parquet file: ", path);
-  if (size >= kSmallestFile) GNOMON_RETURN_NOT_OK(file->ReadAt(size - 4, 4, bytes.data()).status());
-  if (size < kSmallestFile || magic != kMagic)
-    return Error(ErrorKind::kDataLoss, "truncated Parquet file: ", path);
-  return Status::OK();
-}
-
-/// `metadata` null: read from the file.
-Result<std::shared_ptr<ParquetReader>> OpenParquetReader(
-    const std::string& path, const std::shared_ptr<parquet::FileMetaData>& metadata) {
-  GNOMON_ASSIGN_OR_RETURN(auto file, OpenInput(path));
-  if (metadata == nullptr) GNOMON_RETURN_NOT_OK(CheckMagic(file.get(), path));
-  parquet::ArrowReaderProperties properties;
-  properties.set_use_threads(false);
-  // Pre-buffering changes the reader, which several threads share here.
-  properties.set_pre_buffer(false);
-  parquet::arrow::FileReaderBuilder builder;
-  GNOMON_RETURN_NOT_OK(builder.Open(file, parquet::default_reader_properties(), metadata));
-  builder.properties(properties);
-  GNOMON_ASSIGN_OR_RETURN(auto reader, builder.Build());
-  return std::shared_ptr<ParquetReader>(std::move(reader));
-}
-
-void AddLeaves(const parquet::arrow::SchemaField& field, std::vector<int>* leaves) {
-  if (field.is_leaf()) leaves->push_back(field.column_index);
-  for (const auto& child : field.children) AddLeaves(child, leaves);
-}
-
-std::vector<int> LeavesOf(const ParquetReader& reader, int column) {
-  std::vector<int> leaves;
-  AddLeaves(reader.manifest().schema_fields[static_cast<size_t>(column)], &leaves);
-  return leaves;
-}
-
-int64_t ScalarTime(const arrow::Scalar& scalar) {
-  if (scalar.type->id() == arrow::Type::DATE32)
-    return checked_cast<const arrow::Date32Scalar&>(scalar).value;
-  if (scalar.type->id() == arrow::Type::DATE64)
-    return checked_cast<const arrow::Date64Scalar&>(scalar).value;
-  return checked_cast<const arrow::TimestampScalar&>(scalar).value;
-}
-
-/// Do the statistics show that no row's time lies in the range? False when they do not say.
-bool LiesOutside(const parquet::RowGroupMetaData& group, int leaf, const TimeRange& range) {
-  const auto chunk = group.ColumnChunk(leaf);
-  const auto statistics = chunk->is_stats_set() ? chunk->statistics() : nullptr;
-  if (statistics == nullptr || !statistics->HasMinMax()) return false;
-  std::shared_ptr<arrow::Scalar> min;
-  std::shared_ptr<arrow::Scalar> max;
-  if (!parquet::arrow::StatisticsAsScalars(*statistics, &min, &max).ok()) return false;
-  if (!IsTime(*min->type) || !min->is_valid || !max->is_valid) return false;
-  // One microsecond of slack above, for nanoseconds that are floored later.
-  const int64_t above =
-      range.max == std::numeric_limits<int64_t>::max() ? range.max : range.max + 1;
-  return ScalarTime(*max) < MicrosToUnitCeil(range.min, *min->type) ||
-         ScalarTime(*min) > MicrosToUnitFloor(above, *min->type);
-}
-
-std::vector<int> SelectRowGroups(const ParquetReader& reader, const ScanRequest& request,
-                                 ReadStats* stats) {
+Result<std::vector<int>> SelectRowGroups(const ParquetReader& reader, const ScanRequest& request,
+                                         ReadStats* stats) {
   const auto metadata = reader.parquet_reader()->metadata();
   std::vector<int> leaves;
   if (request.time_range && request.time_column >= 0)
     leaves = LeavesOf(reader, request.time_column);
   std::vector<int> selected;
   for (int group = 0; group < metadata->num_row_groups(); ++group) {
-    if (leaves.size() != 1 ||
-        !LiesOutside(*metadata->RowGroup(group), leaves[0], *request.time_range)) {
-      selected.push_back(group);
-    }
+    const auto row_group = metadata->RowGroup(group);
+    if (leaves.size() == 1 && LiesOutside(*row_group, leaves[0], *request.time_range)) continue;
+    GNOMON_ASSIGN_OR_RETURN(const bool refused, IsRefused(reader, *row_group, request));
+    if (!refused) selected.push_back(group);
   }
   stats->row_groups += metadata->num_row_groups();
   stats->row_groups_pruned += metadata->num_row_groups() - static_cast<int64_t>(selected.size());
@@ -177,11 +104,6 @@ std::shared_ptr<arrow::Schema> WrittenSchema(const arrow::Schema& file,
   return arrow::schema(fields);
 }
 
-Status TooFewRows(const std::string& path, const std::string& column) {
-  return Error(ErrorKind::kDataLoss, path,
-               ": column has other rows than its row group says: ", column);
-}
-
 /// One decoder a column, so that columns are decoded in parallel; memory is one batch and the
 /// compressed chunks.
 class ParquetStream : public BatchStream {
@@ -189,10 +111,10 @@ class ParquetStream : public BatchStream {
   static Result<std::unique_ptr<BatchStream>> Make(const Context& context, std::string path,
                                                    std::shared_ptr<ParquetReader> reader,
                                                    std::shared_ptr<arrow::Schema> schema,
-                                                   const ScanRequest& request, ReadStats* stats) {
+                                                   const ScanRequest& request,
+                                                   const std::vector<int>& groups) {
     auto stream = std::unique_ptr<ParquetStream>(
         new ParquetStream(context, std::move(path), std::move(reader)));
-    const std::vector<int> groups = SelectRowGroups(*stream->reader_, request, stats);
     for (const int group : groups) {
       stream->rows_left_ +=
           stream->reader_->parquet_reader()->metadata()->RowGroup(group)->num_rows();
@@ -215,7 +137,7 @@ class ParquetStream : public BatchStream {
     GNOMON_RETURN_NOT_OK(
         ParallelFor(context_, static_cast<int64_t>(decoders_.size()), [&](int64_t i) {
           const auto column = static_cast<size_t>(i);
-          return Guarded(path_, [&] { return Decode(column, rows, &columns[column]); });
+          return GuardedRead(path_, [&] { return Decode(column, rows, &columns[column]); });
         }));
     rows_left_ -= rows;
     return arrow::RecordBatch::Make(schema_, rows, std::move(columns));
@@ -256,9 +178,11 @@ class ParquetStream : public BatchStream {
 /// Keeps the metadata, not the file.
 class ParquetSource : public FileSource {
  public:
-  ParquetSource(std::string path, std::shared_ptr<parquet::FileMetaData> metadata,
+  ParquetSource(std::string path, FileVersion version,
+                std::shared_ptr<parquet::FileMetaData> metadata,
                 std::shared_ptr<arrow::Schema> file_schema)
       : path_(std::move(path)),
+        version_(version),
         metadata_(std::move(metadata)),
         file_schema_(std::move(file_schema)),
         schema_(WrittenSchema(*file_schema_, *metadata_)) {}
@@ -268,22 +192,103 @@ class ParquetSource : public FileSource {
 
   Result<std::unique_ptr<BatchStream>> Scan(const Context& context, const ScanRequest& request,
                                             ReadStats* stats) override {
-    return Guarded(path_, [&]() -> Result<std::unique_ptr<BatchStream>> {
+    return GuardedRead(path_, [&]() -> Result<std::unique_ptr<BatchStream>> {
       GNOMON_ASSIGN_OR_RETURN(auto reader, OpenParquetReader(path_, metadata_));
+      GNOMON_ASSIGN_OR_RETURN(const auto groups, SelectRowGroups(*reader, request, stats));
       return ParquetStream::Make(context, path_, std::move(reader),
-                                 SchemaOf(*file_schema_, request.columns), request, stats);
+                                 SchemaOf(*file_schema_, request.columns), request, groups);
     });
   }
 
   Result<std::shared_ptr<arrow::Table>> Read(const Context& context, const ScanRequest& request,
                                              ReadStats* stats) override {
-    return Guarded(path_, [&]() -> Result<std::shared_ptr<arrow::Table>> {
+    return GuardedRead(path_, [&]() -> Result<std::shared_ptr<arrow::Table>> {
       GNOMON_ASSIGN_OR_RETURN(const auto reader, OpenParquetReader(path_, metadata_));
-      return ReadRowGroups(context, *reader, request, SelectRowGroups(*reader, request, stats));
+      GNOMON_ASSIGN_OR_RETURN(const auto groups, SelectRowGroups(*reader, request, stats));
+      return ReadRowGroups(context, *reader, request, groups);
+    });
+  }
+
+  int64_t num_parts() const override { return metadata_->num_row_groups(); }
+  int64_t PartRows(int64_t part) const override { return Group(part)->num_rows(); }
+  bool reads_columns_apart() const override { return true; }
+
+  int64_t PartBytes(int64_t part, const std::vector<int>& columns) const override {
+    const auto reader = Reader();
+    if (!reader.ok()) return -1;
+    int64_t bytes = 0;
+    for (const int column : columns) {
+      for (const int leaf : LeavesOf(**reader, column))
+        bytes += std::max<int64_t>(0, Group(part)->ColumnChunk(leaf)->total_uncompressed_size());
+    }
+    return bytes;
+  }
+
+  bool PartLiesOutside(int64_t part, int time_column, const TimeRange& range) const override {
+    const auto outside = GuardedRead(path_, [&]() -> Result<bool> {
+      GNOMON_ASSIGN_OR_RETURN(const auto reader, Reader());
+      const std::vector<int> leaves = LeavesOf(*reader, time_column);
+      return leaves.size() == 1 && LiesOutside(*Group(part), leaves[0], range);
+    });
+    return outside.ok() && *outside;
+  }
+
+  Result<std::unique_ptr<BatchStream>> ScanPart(const Context& context, int64_t part,
+                                                const ScanRequest& request) override {
+    return GuardedRead(path_, [&]() -> Result<std::unique_ptr<BatchStream>> {
+      GNOMON_ASSIGN_OR_RETURN(auto reader, Reader());
+      return ParquetStream::Make(context, path_, std::move(reader),
+                                 SchemaOf(*file_schema_, request.columns), request,
+                                 {static_cast<int>(part)});
+    });
+  }
+
+  /// Columns of plain numbers are picked from their pages, others from decoded batches.
+  Result<arrow::ArrayVector> GatherPart(const Context& context, int64_t part,
+                                        const std::vector<int>& columns,
+                                        std::span<const int64_t> rows) override {
+    return GuardedRead(path_, [&]() -> Result<arrow::ArrayVector> {
+      GNOMON_ASSIGN_OR_RETURN(const auto reader, Reader());
+      const auto group = reader->parquet_reader()->RowGroup(static_cast<int>(part));
+      arrow::ArrayVector gathered;
+      for (const int column : columns) {
+        GNOMON_RETURN_NOT_OK(context.Check());
+        const std::vector<int> leaves = LeavesOf(*reader, column);
+        const auto& type = file_schema_->field(column)->type();
+        if (leaves.size() == 1 && CanPickFromPages(*group, leaves[0], *type)) {
+          GNOMON_ASSIGN_OR_RETURN(auto values, PickFromPages(group.get(), leaves[0], type, rows));
+          gathered.push_back(std::move(values));
+          continue;
+        }
+        GNOMON_ASSIGN_OR_RETURN(
+            const auto stream,
+            ScanPart(context, part, {.columns = {column}, .time_column = -1, .time_range = {}}));
+        GNOMON_ASSIGN_OR_RETURN(
+            auto values, GatherFromStream(stream.get(), *SchemaOf(*file_schema_, {column}), rows));
+        gathered.push_back(std::move(values[0]));
+      }
+      return gathered;
     });
   }
 
  private:
+  std::unique_ptr<parquet::RowGroupMetaData> Group(int64_t part) const {
+    return metadata_->RowGroup(static_cast<int>(part));
+  }
+
+  /// Shared by all who read parts at the same time; the file is closed when the last of them is
+  /// done. kConflict when it is no longer the file whose metadata we have.
+  Result<std::shared_ptr<ParquetReader>> Reader() const {
+    const MutexLock lock(mutex_);
+    if (auto reader = reader_.lock()) return reader;
+    GNOMON_ASSIGN_OR_RETURN(const FileVersion version, FileVersion::Of(path_));
+    if (version != version_)
+      return Error(ErrorKind::kConflict, "the file changed while it was being read: ", path_);
+    GNOMON_ASSIGN_OR_RETURN(auto reader, OpenParquetReader(path_, metadata_));
+    reader_ = reader;
+    return reader;
+  }
+
   /// One task a row group and column.
   Result<std::shared_ptr<arrow::Table>> ReadRowGroups(const Context& context, ParquetReader& reader,
                                                       const ScanRequest& request,
@@ -294,7 +299,7 @@ class ParquetSource : public FileSource {
       const auto task = static_cast<size_t>(i);
       const int group = groups[task / num_columns];
       const int column = request.columns[task % num_columns];
-      return Guarded(path_, [&]() -> Status {
+      return GuardedRead(path_, [&]() -> Status {
         GNOMON_ASSIGN_OR_RETURN(const auto table,
                                 reader.ReadRowGroup(group, LeavesOf(reader, column)));
         if (table->num_rows() != metadata_->RowGroup(group)->num_rows()) {
@@ -322,19 +327,23 @@ class ParquetSource : public FileSource {
   }
 
   std::string path_;
+  FileVersion version_;
   std::shared_ptr<parquet::FileMetaData> metadata_;
   std::shared_ptr<arrow::Schema> file_schema_;
   std::shared_ptr<arrow::Schema> schema_;
+  mutable Mutex mutex_;
+  mutable std::weak_ptr<ParquetReader> reader_ GNOMON_GUARDED_BY(mutex_);
 };
 
 }  // namespace
 
 Result<std::unique_ptr<FileSource>> OpenParquetFile(const std::string& path) {
-  return Guarded(path, [&]() -> Result<std::unique_ptr<FileSource>> {
+  return GuardedRead(path, [&]() -> Result<std::unique_ptr<FileSource>> {
     GNOMON_ASSIGN_OR_RETURN(const auto reader, OpenParquetReader(path, nullptr));
+    GNOMON_ASSIGN_OR_RETURN(const FileVersion version, FileVersion::Of(path));
     std::shared_ptr<arrow::Schema> schema;
     GNOMON_RETURN_NOT_OK(reader->GetSchema(&schema));
-    return std::make_unique<ParquetSource>(path, reader->parquet_reader()->metadata(),
+    return std::make_unique<ParquetSource>(path, version, reader->parquet_reader()->metadata(),
                                            std::move(schema));
   });
 }

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <exception>
 #include <new>
-#include <unordered_set>
+#include <vector>
 
 #include <arrow/array.h>
 #include <arrow/io/interfaces.h>
@@ -25,8 +25,10 @@ namespace {
 
 using arrow::internal::checked_cast;
 
-/// Rows of the first batch that are looked at, and the fewest from which something follows.
-constexpr int64_t kSampleRows = int64_t{64} * 1024;
+/// Rows of the first batch that are looked at, in blocks (so that runs of sorted values are seen),
+/// and the fewest from which something follows.
+constexpr int64_t kSampleRows = 8192;
+constexpr int64_t kSampleBlocks = 64;
 constexpr int64_t kLeastSampleRows = 1024;
 
 /// A row group ends early when the batches that wait for it hold as much.
@@ -45,13 +47,34 @@ double EstimateDistinct(double sampled, double distinct) {
   return high;
 }
 
+/// Different ones among at most kSampleRows hashes.
+double CountDistinct(const std::vector<uint64_t>& hashes) {
+  constexpr size_t kSlots = 2 * size_t{kSampleRows};
+  std::vector<uint64_t> slots(kSlots);  // 0: empty
+  double distinct = 0;
+  for (const uint64_t hash : hashes) {
+    const uint64_t value = hash | 1;
+    size_t place = (hash >> 32) % kSlots;
+    while (slots[place] != 0 && slots[place] != value) place = (place + 1) % kSlots;
+    if (slots[place] == 0) ++distinct;
+    slots[place] = value;
+  }
+  return distinct;
+}
+
 /// The bytes of a value that a dictionary would hold once; none for types that it does not suit or
 /// that are nested.
 template <typename Visit>
-bool VisitSample(const arrow::Array& array, int64_t stride, Visit&& visit) {
+bool VisitSample(const arrow::Array& array, Visit&& visit) {
+  const bool whole = array.length() <= kSampleRows;
+  const int64_t blocks = whole ? 1 : kSampleBlocks;
+  const int64_t block_rows = whole ? array.length() : kSampleRows / kSampleBlocks;
   const auto for_each = [&](auto&& bytes_of) {
-    for (int64_t row = 0; row < array.length(); row += stride) {
-      if (array.IsValid(row)) visit(bytes_of(row));
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t begin = array.length() / blocks * block;
+      for (int64_t row = begin; row < begin + block_rows; ++row) {
+        if (array.IsValid(row)) visit(bytes_of(row));
+      }
     }
     return true;
   };
@@ -77,17 +100,16 @@ bool VisitSample(const arrow::Array& array, int64_t stride, Visit&& visit) {
 /// Would a dictionary make a row group of the column smaller, and fit the page that the format
 /// allows it?
 bool DictionaryShrinks(const arrow::Array& array, int64_t row_group_rows) {
-  const int64_t stride = std::max<int64_t>(1, array.length() / kSampleRows);
   double sampled = 0;
   double bytes = 0;
-  std::unordered_set<uint64_t> hashes;
-  const bool suits = VisitSample(array, stride, [&](std::string_view value) {
+  std::vector<uint64_t> hashes;
+  const bool suits = VisitSample(array, [&](std::string_view value) {
     sampled += 1;
     bytes += static_cast<double>(value.size()) + (arrow::is_fixed_width(array.type_id()) ? 0 : 4);
-    hashes.insert(HashBytes(value));
+    hashes.push_back(HashBytes(value));
   });
   if (!suits || sampled < kLeastSampleRows) return true;
-  const double all = EstimateDistinct(sampled, static_cast<double>(hashes.size()));
+  const double all = EstimateDistinct(sampled, CountDistinct(hashes));
   if (std::isinf(all)) return false;
   const double rows = static_cast<double>(row_group_rows);
   const double distinct = all * -std::expm1(-rows / all);

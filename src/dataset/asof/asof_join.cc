@@ -1,0 +1,294 @@
+#include "dataset/asof/asof_join.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <arrow/array.h>
+#include <arrow/chunked_array.h>
+#include <arrow/record_batch.h>
+#include <arrow/type.h>
+
+#include "base/clock.h"
+#include "base/parallel.h"
+#include "base/progress.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "dataset/asof/binding_internal.h"
+#include "dataset/asof/labels_internal.h"
+#include "dataset/asof/late_gather_internal.h"
+#include "dataset/asof/matching_internal.h"
+
+namespace gnomon::dataset {
+
+namespace {
+
+using internal::BoundFeatures;
+using internal::BoundRequest;
+using internal::Labels;
+using internal::SpillableArray;
+
+/// The times that a right table may hold for the labels, in microseconds.
+std::optional<table::TimeRange> WantedTimes(const Labels& labels, const AsOfFeatures& features) {
+  if (!labels.range()) return std::nullopt;
+  table::TimeRange range{std::numeric_limits<int64_t>::min(), labels.range()->max};
+  if (features.tolerance > 0 &&
+      __builtin_sub_overflow(labels.range()->min, features.tolerance, &range.min))
+    range.min = std::numeric_limits<int64_t>::min();
+  return range;
+}
+
+/// Adds the seconds of its life to a step of the statistics.
+class StepTimer {
+ public:
+  StepTimer(std::string name, AsOfStats* stats) : name_(std::move(name)), stats_(stats) {}
+  ~StepTimer() {
+    const double seconds = MonotonicSeconds() - start_;
+    for (auto& [name, sum] : stats_->seconds) {
+      if (name != name_) continue;
+      sum += seconds;
+      return;
+    }
+    stats_->seconds.emplace_back(name_, seconds);
+  }
+  StepTimer(const StepTimer&) = delete;
+  StepTimer& operator=(const StepTimer&) = delete;
+
+ private:
+  std::string name_;
+  AsOfStats* stats_;
+  double start_ = MonotonicSeconds();
+};
+
+class Join : public PointInTimeJoin {
+ public:
+  Join(Context context, AsOfRequest request)
+      : context_(std::move(context)), request_(std::move(request)) {}
+
+  /// Labels, pruning, strategies.
+  Status Prepare();
+
+  const std::shared_ptr<arrow::Schema>& schema() const override { return bound_.schema; }
+  Result<std::shared_ptr<arrow::RecordBatch>> Next() override;
+  std::string Explain() const override;
+  const AsOfStats& stats() const override { return stats_; }
+
+ private:
+  AsOfStrategy PruneAndChoose(BoundFeatures* features, AsOfStats::Side* side) const;
+  Status MatchAll();
+  Status GatherBlock();
+  Result<std::shared_ptr<arrow::RecordBatch>> NextLeft();
+
+  const Context context_;
+  const AsOfRequest request_;
+  BoundRequest bound_;
+  Labels labels_;
+  AsOfStats stats_;
+  bool matched_ = false;
+  std::vector<SpillableArray<int64_t>> winners_;  ///< of each right table
+
+  // The block of labels whose features are gathered, and where in the left table we are.
+  int64_t block_begin_ = 0;
+  int64_t block_end_ = 0;
+  arrow::ArrayVector block_;
+  internal::Reservation block_memory_;
+  int64_t row_ = 0;
+  int64_t left_partition_ = -1;
+  std::unique_ptr<table::PartitionStream> left_stream_;
+  std::shared_ptr<arrow::RecordBatch> left_batch_;
+};
+
+AsOfStrategy Join::PruneAndChoose(BoundFeatures* features, AsOfStats::Side* side) const {
+  const AsOfSettings& settings = request_.settings;
+  const auto range = WantedTimes(labels_, *features->request);
+  const table::PartitionedTable& table = features->table();
+  std::vector<int> columns = features->features;
+  columns.push_back(features->on);
+  if (features->created >= 0) columns.push_back(features->created);
+  columns.insert(columns.end(), features->by.begin(), features->by.end());
+  AsOfSizes sizes;
+  const auto add = [](int64_t* sum, int64_t more) {
+    *sum = *sum < 0 || more < 0 ? -1 : *sum + more;
+  };
+  for (int64_t partition = 0; partition < table.num_partitions(); ++partition) {
+    const bool outside = !range || table.LiesOutside(partition, features->on, *range);
+    if (outside && settings.enable_optimization) continue;
+    features->partitions.push_back(partition);
+    add(&sizes.feature_rows, table.num_rows(partition));
+    add(&sizes.feature_bytes, table.NumBytes(partition, columns));
+  }
+  side->name = table.name();
+  side->partitions = table.num_partitions();
+  side->pruned = side->partitions - static_cast<int64_t>(features->partitions.size());
+  sizes.labels = labels_.num_rows();
+  sizes.keys = labels_.KeysOf(features->left_by).num_keys;
+  sizes.memory = internal::AvailableBytes(context_);
+  sizes.workers = settings.max_workers > 0
+                      ? static_cast<int>(std::min<int64_t>(settings.max_workers, NumThreads()))
+                      : NumThreads();
+  return ChooseAsOfStrategy(sizes, settings);
+}
+
+Status Join::Prepare() {
+  GNOMON_ASSIGN_OR_RETURN(bound_, internal::BindRequest(request_));
+  std::vector<std::vector<int>> key_sets;
+  for (const BoundFeatures& features : bound_.right) key_sets.push_back(features.left_by);
+  {
+    StepTimer timer("labels", &stats_);
+    GNOMON_ASSIGN_OR_RETURN(labels_, Labels::Read(context_, *request_.left, bound_.on, key_sets,
+                                                  request_.settings.spill_folder));
+  }
+  stats_.labels = labels_.num_rows();
+  stats_.null_labels = labels_.null_rows();
+  stats_.label_keys = labels_.num_keys();
+  stats_.spilled_bytes = labels_.spilled_bytes();
+  for (BoundFeatures& features : bound_.right) {
+    AsOfStats::Side side;
+    side.strategy = PruneAndChoose(&features, &side);
+    stats_.right.push_back(std::move(side));
+  }
+  return Status::OK();
+}
+
+Status Join::MatchAll() {
+  StepTimer timer("match", &stats_);
+  internal::Matcher matcher(context_, labels_, request_.settings);
+  const size_t count = bound_.right.size();
+  int64_t bytes = 0;
+  for (size_t i = 0; i < count; ++i) {
+    GNOMON_RETURN_NOT_OK(matcher.Prepare(bound_.right[i], stats_.right[i].strategy));
+    bytes += LabelIndexBytes(labels_.num_rows(), stats_.right[i].strategy.workers);
+  }
+  winners_.resize(count);
+  const auto match = [&](int64_t i) -> Status {
+    const auto side = static_cast<size_t>(i);
+    GNOMON_ASSIGN_OR_RETURN(
+        winners_[side],
+        matcher.Match(bound_.right[side], stats_.right[side].strategy, &stats_.right[side]));
+    return Status::OK();
+  };
+  // Several small tables at the same time, when their slots fit together.
+  if (bytes <= internal::AvailableBytes(context_) / 2) {
+    GNOMON_RETURN_NOT_OK(ParallelFor(context_, static_cast<int64_t>(count), match));
+  } else {
+    for (size_t i = 0; i < count; ++i) GNOMON_RETURN_NOT_OK(match(static_cast<int64_t>(i)));
+  }
+  stats_.spilled_bytes += matcher.spilled_bytes();
+  matched_ = true;
+  return Status::OK();
+}
+
+Status Join::GatherBlock() {
+  StepTimer timer("gather", &stats_);
+  block_.clear();
+  block_memory_ = internal::Reservation(context_.memory);
+  block_begin_ = block_end_;
+  int64_t row_bytes = 0;
+  for (const BoundFeatures& features : bound_.right) row_bytes += internal::RowBytes(features);
+  const int64_t fitting =
+      internal::AvailableBytes(context_) / (4 * std::max<int64_t>(1, row_bytes));
+  const int64_t rows = std::clamp<int64_t>(fitting, 1024, request_.settings.block_rows);
+  block_end_ =
+      std::min(labels_.num_rows(), block_begin_ + std::min(rows, request_.settings.block_rows));
+  GNOMON_RETURN_NOT_OK(block_memory_.Grow((block_end_ - block_begin_) * row_bytes));
+  std::vector<std::span<const int64_t>> winners;
+  for (const auto& side : winners_) {
+    winners.push_back(side.values().subspan(static_cast<size_t>(block_begin_),
+                                            static_cast<size_t>(block_end_ - block_begin_)));
+  }
+  GNOMON_ASSIGN_OR_RETURN(block_, internal::GatherLate(context_, bound_.right, winners));
+  ++stats_.gathered_blocks;
+  return Status::OK();
+}
+
+/// The next rows of the left table; null at its end.
+Result<std::shared_ptr<arrow::RecordBatch>> Join::NextLeft() {
+  std::vector<int> columns;
+  for (int i = 0; i < request_.left->schema()->num_fields(); ++i) columns.push_back(i);
+  while (true) {
+    if (left_stream_ == nullptr) {
+      if (++left_partition_ >= request_.left->num_partitions()) return nullptr;
+      GNOMON_ASSIGN_OR_RETURN(left_stream_, request_.left->Scan(context_, left_partition_, columns,
+                                                                request_.settings.block_rows));
+    }
+    GNOMON_ASSIGN_OR_RETURN(auto batch, left_stream_->Next());
+    if (batch != nullptr && batch->num_rows() > 0) return batch;
+    if (batch == nullptr) left_stream_.reset();
+  }
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> Join::Next() {
+  GNOMON_RETURN_NOT_OK(context_.Check());
+  if (!matched_) GNOMON_RETURN_NOT_OK(MatchAll());
+  if (left_batch_ == nullptr) {
+    StepTimer timer("read labels", &stats_);
+    GNOMON_ASSIGN_OR_RETURN(left_batch_, NextLeft());
+  }
+  if ((left_batch_ == nullptr) != (row_ == labels_.num_rows())) {
+    return Error(ErrorKind::kConflict,
+                 "the labels changed while they were being read: ", request_.left->name());
+  }
+  if (left_batch_ == nullptr) return nullptr;
+  if (row_ == block_end_) GNOMON_RETURN_NOT_OK(GatherBlock());
+  const int64_t count = std::min(left_batch_->num_rows(), block_end_ - row_);
+  arrow::ArrayVector columns;
+  for (const auto& column : left_batch_->columns()) columns.push_back(column->Slice(0, count));
+  for (const auto& column : block_) {
+    const bool whole = row_ == block_begin_ && count == column->length();
+    columns.push_back(whole ? column : column->Slice(row_ - block_begin_, count));
+  }
+  row_ += count;
+  left_batch_ = count == left_batch_->num_rows() ? nullptr : left_batch_->Slice(count);
+  return arrow::RecordBatch::Make(bound_.schema, count, std::move(columns));
+}
+
+std::string Join::Explain() const {
+  std::string text = Concat("point-in-time join of ", labels_.num_rows(), " labels of ",
+                            request_.left->name(), " (", labels_.num_keys(), " keys)\n");
+  for (size_t i = 0; i < bound_.right.size(); ++i) {
+    const AsOfFeatures& features = *bound_.right[i].request;
+    const AsOfStats::Side& side = stats_.right[i];
+    text += Concat("  with ", side.name, " by (", gnomon::Join(features.by, ", "), ") on ",
+                   features.on);
+    if (features.tolerance > 0)
+      text += Concat(", at most ", FormatDuration(features.tolerance), " old");
+    if (!features.created.empty()) text += Concat(", ties by ", features.created);
+    text += Concat("\n    match: keys and times of ", side.partitions - side.pruned, " of ",
+                   side.partitions, " partitions; ", side.strategy.ToString(), "\n");
+    text += Concat("      because ", side.strategy.reason, "\n");
+    if (side.strategy.partitioned) {
+      text += Concat("      a partition above ", side.strategy.slice_rows,
+                     " rows is joined in slices of whole windows of ",
+                     FormatDuration(request_.settings.window_size_for_joins), "\n");
+    }
+    text +=
+        Concat("    gather: ", features.features.size(), " columns of the winning rows, blocks of ",
+               request_.settings.block_rows, " labels at most\n");
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string AsOfStats::ToString() const {
+  std::string text = Concat("labels: ", labels, " (", null_labels, " with a null key or time), ",
+                            label_keys, " keys\n");
+  for (const Side& side : right) {
+    text += Concat(side.name, ": ", side.partitions, " partitions, ", side.pruned, " pruned, ",
+                   side.rows, " rows, ", side.null_times, " without a time, ", side.matches,
+                   " labels matched; ", side.strategy.ToString());
+    if (side.strategy.partitioned) text += Concat(", ", side.time_slices, " time slices");
+    text += "\n";
+  }
+  text += Concat("gathered blocks: ", gathered_blocks, "\nspilled bytes: ", spilled_bytes, "\n");
+  for (const auto& [step, sum] : seconds) text += Concat(step, ": ", FormatSeconds(sum), "\n");
+  return text;
+}
+
+Result<std::unique_ptr<PointInTimeJoin>> PointInTimeJoin::Make(const Context& context,
+                                                               AsOfRequest request) {
+  auto join = std::make_unique<Join>(context, std::move(request));
+  GNOMON_RETURN_NOT_OK(join->Prepare());
+  return join;
+}
+
+}  // namespace gnomon::dataset

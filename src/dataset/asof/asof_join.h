@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <arrow/type_fwd.h>
+
+#include "base/context.h"
+#include "base/error.h"
+#include "dataset/asof/asof_strategy.h"
+#include "table/partitioned_table.h"
+
+/// The point-in-time join of tables in files: each row of the left table (a label) gets the newest
+/// row of each right table (features) at or before its time.
+///
+/// Two passes over the right tables. The first decodes keys and times only, of the row groups that
+/// may hold a wanted time, and finds the winning row of every label; the second gathers the
+/// features late: block by block of labels it reads only the pages that hold a winner, columns in
+/// parallel. The left table is read twice, too. Memory: O(labels) in the first pass (or spilled,
+/// see asof_strategy.h), a block of labels in the second.
+namespace gnomon::dataset {
+
+/// One right table. Columns are named as in its schema.
+struct AsOfFeatures {
+  std::shared_ptr<const table::PartitionedTable> table;
+  std::vector<std::string> left_by;  ///< key columns of the left table
+  std::vector<std::string> by;       ///< the same keys here, in the same order; may be empty
+  std::string on;                    ///< the time column
+  std::string created = {};          ///< decides between rows of one time; empty: none
+  /// Microseconds; 0: rows of any age count.
+  int64_t tolerance = 0;
+  /// Rows created after the label's time do not exist for it.
+  bool filter_by_created = false;
+  /// Rows created after this instant (microseconds) do not exist at all.
+  std::optional<int64_t> created_before = {};
+  std::vector<std::string> features;
+  std::vector<std::string> outputs = {};  ///< their names in the result; empty: as they are
+};
+
+struct AsOfRequest {
+  std::shared_ptr<const table::PartitionedTable> left;
+  std::string on;  ///< the time column of the left table
+  std::vector<AsOfFeatures> right;
+  AsOfSettings settings = {};
+};
+
+struct AsOfStats {
+  int64_t labels = 0;
+  int64_t null_labels = 0;  ///< with a null key or time: they get nulls
+  int64_t label_keys = 0;   ///< distinct
+  int64_t spilled_bytes = 0;
+  struct Side {
+    std::string name;
+    AsOfStrategy strategy;
+    int64_t partitions = 0;  ///< in the files
+    int64_t pruned = 0;      ///< of them, not read
+    int64_t rows = 0;        ///< whose keys and times were read
+    int64_t null_times = 0;  ///< rows without a time: left out
+    int64_t matches = 0;     ///< labels that found a row
+    int64_t hash_partitions = 0;
+    int64_t time_slices = 0;  ///< in all hash partitions
+  };
+  std::vector<Side> right;
+  int64_t gathered_blocks = 0;
+  std::vector<std::pair<std::string, double>> seconds;  ///< by step
+
+  /// A line a fact, for people.
+  std::string ToString() const;
+};
+
+/// Not thread-safe. Uses the context's memory budget, which outlives it.
+class PointInTimeJoin {
+ public:
+  /// Checks names and types before anything runs, then reads the labels' keys and times and chooses
+  /// the strategies. kNotFound (with the nearest name) for a missing column; kUser for keys or
+  /// times of types that cannot be compared and for an output name that occurs twice.
+  static Result<std::unique_ptr<PointInTimeJoin>> Make(const Context& context, AsOfRequest request);
+  virtual ~PointInTimeJoin() = default;
+
+  /// The left columns, then the features in request order.
+  virtual const std::shared_ptr<arrow::Schema>& schema() const = 0;
+  /// The next rows, in the order of the left table; null at the end. The first call does the
+  /// matching.
+  virtual Result<std::shared_ptr<arrow::RecordBatch>> Next() = 0;
+  /// The plan with the reason of each choice.
+  virtual std::string Explain() const = 0;
+  virtual const AsOfStats& stats() const = 0;
+};
+
+}  // namespace gnomon::dataset

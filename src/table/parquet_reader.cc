@@ -1,0 +1,115 @@
+#include <array>
+#include <cerrno>
+#include <limits>
+#include <string_view>
+#include <sys/stat.h>
+
+#include <arrow/io/interfaces.h>
+#include <arrow/scalar.h>
+#include <arrow/type.h>
+#include <arrow/util/checked_cast.h>
+#include <parquet/arrow/schema.h>
+#include <parquet/file_reader.h>
+#include <parquet/statistics.h>
+
+#include "table/column.h"
+#include "table/parquet_reader_internal.h"
+
+namespace gnomon::table::internal {
+
+namespace {
+
+using arrow::internal::checked_cast;
+
+constexpr std::string_view kMagic = "PAR1";
+constexpr std::string_view kEncryptedMagic = "PARE";
+/// Magic, a footer's length and magic again.
+constexpr int64_t kSmallestFile = 12;
+/// Holds page headers and small pages; larger pages are read past it.
+constexpr int64_t kBufferBytes = int64_t{64} * 1024;
+
+Status CheckMagic(arrow::io::RandomAccessFile* file, const std::string& path) {
+  GNOMON_ASSIGN_OR_RETURN(const int64_t size, file->GetSize());
+  std::array<char, 4> bytes = {};
+  GNOMON_RETURN_NOT_OK(file->ReadAt(0, 4, bytes.data()).status());
+  const std::string_view magic(bytes.data(), bytes.size());
+  if (magic == kEncryptedMagic)
+    return Error(ErrorKind::kUnsupported, "encrypted Parquet file: ", path);
+  if (magic != kMagic) return Error(ErrorKind::kUser, "not a Parquet file: ", path);
+  if (size >= kSmallestFile) GNOMON_RETURN_NOT_OK(file->ReadAt(size - 4, 4, bytes.data()).status());
+  if (size < kSmallestFile || magic != kMagic)
+    return Error(ErrorKind::kDataLoss, "truncated Parquet file: ", path);
+  return Status::OK();
+}
+
+void AddLeaves(const parquet::arrow::SchemaField& field, std::vector<int>* leaves) {
+  if (field.is_leaf()) leaves->push_back(field.column_index);
+  for (const auto& child : field.children) AddLeaves(child, leaves);
+}
+
+int64_t ScalarTime(const arrow::Scalar& scalar) {
+  if (scalar.type->id() == arrow::Type::DATE32)
+    return checked_cast<const arrow::Date32Scalar&>(scalar).value;
+  if (scalar.type->id() == arrow::Type::DATE64)
+    return checked_cast<const arrow::Date64Scalar&>(scalar).value;
+  return checked_cast<const arrow::TimestampScalar&>(scalar).value;
+}
+
+}  // namespace
+
+Result<FileVersion> FileVersion::Of(const std::string& path) {
+  struct stat status = {};
+  if (::stat(path.c_str(), &status) != 0) return ErrnoError(errno, path);
+  return FileVersion{
+      .device = status.st_dev,
+      .inode = status.st_ino,
+      .size = status.st_size,
+      .modified = int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
+}
+
+Result<std::shared_ptr<ParquetReader>> OpenParquetReader(
+    const std::string& path, const std::shared_ptr<parquet::FileMetaData>& metadata) {
+  GNOMON_ASSIGN_OR_RETURN(auto file, OpenInput(path));
+  if (metadata == nullptr) GNOMON_RETURN_NOT_OK(CheckMagic(file.get(), path));
+  parquet::ArrowReaderProperties properties;
+  properties.set_use_threads(false);
+  // Pre-buffering changes the reader, which several threads share here.
+  properties.set_pre_buffer(false);
+  // Page by page instead of whole column chunks: less memory, and the same memory again and again.
+  parquet::ReaderProperties reader_properties;
+  reader_properties.enable_buffered_stream();
+  reader_properties.set_buffer_size(kBufferBytes);
+  parquet::arrow::FileReaderBuilder builder;
+  GNOMON_RETURN_NOT_OK(builder.Open(file, reader_properties, metadata));
+  builder.properties(properties);
+  GNOMON_ASSIGN_OR_RETURN(auto reader, builder.Build());
+  return std::shared_ptr<ParquetReader>(std::move(reader));
+}
+
+std::vector<int> LeavesOf(const ParquetReader& reader, int column) {
+  std::vector<int> leaves;
+  AddLeaves(reader.manifest().schema_fields[static_cast<size_t>(column)], &leaves);
+  return leaves;
+}
+
+bool LiesOutside(const parquet::RowGroupMetaData& group, int leaf, const TimeRange& range) {
+  const auto chunk = group.ColumnChunk(leaf);
+  const auto statistics = chunk->is_stats_set() ? chunk->statistics() : nullptr;
+  if (statistics == nullptr || !statistics->HasMinMax()) return false;
+  std::shared_ptr<arrow::Scalar> min;
+  std::shared_ptr<arrow::Scalar> max;
+  if (!parquet::arrow::StatisticsAsScalars(*statistics, &min, &max).ok()) return false;
+  if (!IsTime(*min->type) || !min->is_valid || !max->is_valid) return false;
+  // One microsecond of slack above, for nanoseconds that are floored later.
+  const int64_t above =
+      range.max == std::numeric_limits<int64_t>::max() ? range.max : range.max + 1;
+  return ScalarTime(*max) < MicrosToUnitCeil(range.min, *min->type) ||
+         ScalarTime(*min) > MicrosToUnitFloor(above, *min->type);
+}
+
+Status TooFewRows(const std::string& path, const std::string& column) {
+  return Error(ErrorKind::kDataLoss, path,
+               ": column has other rows than its row group says: ", column);
+}
+
+}  // namespace gnomon::table::internal

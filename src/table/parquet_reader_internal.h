@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include <parquet/arrow/reader.h>
+#include <parquet/metadata.h>
+
+#include "table/file_internal.h"
+
+/// What reading a Parquet file as a stream, whole, or row by row has in common.
+namespace gnomon::table::internal {
+
+using ParquetReader = parquet::arrow::FileReader;
+
+inline Status StatusOf(const Status& status) { return status; }
+template <typename T>
+Status StatusOf(const Result<T>& result) {
+  return result.status();
+}
+
+/// Runs body, which gives a Status or Result, and turns exceptions and Arrow's errors into ours
+/// that name the file.
+template <typename Body>
+auto GuardedRead(const std::string& path, Body&& body) -> decltype(body()) {
+  try {
+    auto result = body();
+    if (result.ok()) return result;
+    return FileError(StatusOf(result), path, ErrorKind::kDataLoss);
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorKind::kExhausted, "out of memory while reading ", path);
+  } catch (const std::exception& error) {
+    return Error(ErrorKind::kDataLoss, path, ": ", error.what());
+  }
+}
+
+/// Which bytes a path stands for: differs when the file was replaced or written to.
+struct FileVersion {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  int64_t size = 0;
+  int64_t modified = 0;  ///< nanoseconds
+
+  static Result<FileVersion> Of(const std::string& path);
+  bool operator==(const FileVersion&) const = default;
+};
+
+/// `metadata` null: read from the file. Several threads may share the reader.
+Result<std::shared_ptr<ParquetReader>> OpenParquetReader(
+    const std::string& path, const std::shared_ptr<parquet::FileMetaData>& metadata);
+
+/// The leaf columns of a column of the schema; more than one for a struct.
+std::vector<int> LeavesOf(const ParquetReader& reader, int column);
+
+/// Do the statistics show that no row's time lies in the range? False when they do not say.
+bool LiesOutside(const parquet::RowGroupMetaData& group, int leaf, const TimeRange& range);
+
+Status TooFewRows(const std::string& path, const std::string& column);
+
+}  // namespace gnomon::table::internal
