@@ -58,6 +58,11 @@ FeatureViewBuilder& FeatureViewBuilder::Source(std::string data_source) {
   return *this;
 }
 
+FeatureViewBuilder& FeatureViewBuilder::SourceViews(std::vector<std::string> views) {
+  view_.source_views = std::move(views);
+  return *this;
+}
+
 FeatureViewBuilder& FeatureViewBuilder::Ttl(std::string_view duration) {
   Take(ParseDuration(duration), &view_.ttl, &status_);
   return *this;
@@ -101,6 +106,17 @@ FeatureViewBuilder& FeatureViewBuilder::Aggregate(std::string column, std::strin
   }
   if (aggregation.name.empty()) aggregation.name = DefaultName(aggregation);
   view_.aggregations.push_back(std::move(aggregation));
+  return *this;
+}
+
+FeatureViewBuilder& FeatureViewBuilder::PluginAggregate(std::string column, std::string function,
+                                                        std::string_view window, std::string name) {
+  Aggregate(std::move(column), "count", window, std::move(name));
+  Aggregation& aggregation = view_.aggregations.back();
+  const bool named = aggregation.name != DefaultName(aggregation);
+  aggregation.function = pit::AggregateFunction::kCustom;
+  aggregation.custom.name = std::move(function);
+  if (!named) aggregation.name = DefaultName(aggregation);
   return *this;
 }
 

@@ -34,6 +34,8 @@ class FeatureViewBuilder {
   explicit FeatureViewBuilder(std::string name);
   FeatureViewBuilder& Entities(std::vector<std::string> names);
   FeatureViewBuilder& Source(std::string data_source);
+  /// Instead of Source: feature views whose rows this one reads.
+  FeatureViewBuilder& SourceViews(std::vector<std::string> views);
   FeatureViewBuilder& Ttl(std::string_view duration);
   FeatureViewBuilder& Online(bool online);
   FeatureViewBuilder& Feature(std::string name, std::string_view dtype);
@@ -41,6 +43,9 @@ class FeatureViewBuilder {
   FeatureViewBuilder& Transform(std::string name, std::string expression);
   FeatureViewBuilder& Aggregate(std::string column, std::string_view function,
                                 std::string_view window, std::string name = "", int64_t k = 1);
+  /// An aggregate of a plug-in library (docs/guide/plugins.md). Apply looks for it.
+  FeatureViewBuilder& PluginAggregate(std::string column, std::string function,
+                                      std::string_view window, std::string name = "");
   FeatureViewBuilder& Tag(std::string key, std::string value);
   Result<FeatureView> Build() const;
 

@@ -69,7 +69,7 @@ Result<FeatureRef> FeatureRef::Parse(std::string_view text) {
 std::string FeatureRef::ToString() const { return Concat(view, ":", feature); }
 
 std::string DefaultName(const Aggregation& aggregation) {
-  std::string name = Concat(pit::NameOf(aggregation.function), "_", aggregation.column);
+  std::string name = Concat(FunctionName(aggregation), "_", aggregation.column);
   if (aggregation.time_window) {
     name += Concat("_", *aggregation.time_window / kMicrosPerSecond, "s");
   }

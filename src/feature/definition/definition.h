@@ -11,6 +11,7 @@
 #include <arrow/type_fwd.h>
 
 #include "base/error.h"
+#include "feature/definition/extensions.h"
 #include "feature/definition/types.h"
 #include "pit/window.h"
 
@@ -55,12 +56,22 @@ struct DataSource {
   bool operator==(const DataSource&) const = default;
 };
 
+/// An aggregate of a plug-in library, known by its name; the code is there once WithExtensions has
+/// found it.
+struct PluginAggregate {
+  std::string name;
+  std::string library;  ///< of the definitions' plugins; may be empty
+  std::shared_ptr<const pit::CustomAggregate> code;
+  bool operator==(const PluginAggregate& other) const { return name == other.name; }
+};
+
 /// A window aggregate: Feast's Aggregation(column, function, time_window, slide_interval, name) and
 /// our parameters.
 struct Aggregation {
   std::string column;
   ValueType column_type;  ///< of the column; filled in by ResolveSchemas and kept in the registry
   pit::AggregateFunction function = pit::AggregateFunction::kCount;
+  PluginAggregate custom = {};            ///< for AggregateFunction::kCustom
   std::optional<int64_t> time_window;     ///< absent: lifetime
   std::optional<int64_t> slide_interval;  ///< storage granularity only, never a value
   std::string name;  ///< by default Feast's rule: {function}_{column}[_{seconds}s]
@@ -80,9 +91,17 @@ struct Transformation {
 struct FeatureView {
   std::string name;
   std::vector<std::string> entities;  ///< entity names; empty: entity-less
-  std::string source;                 ///< a DataSource's name
-  std::vector<Field> schema;          ///< features (never join keys or timestamps), in order
-  int64_t ttl = 0;                    ///< 0: unlimited
+  std::string source;                 ///< a DataSource's name; empty for a view over views
+  /// Feature views whose rows this one reads instead of a source's: of one plain view its rows,
+  /// otherwise the distinct (keys, time) of all their rows with the features as of that time, as
+  /// retrieval without entity rows gives them. Columns: join keys, features (`view__feature` where
+  /// several views have the name) and event_timestamp.
+  std::vector<std::string> source_views;
+  /// A data source that is a folder: what is materialized is also kept there, one file for each
+  /// interval. Empty: not kept.
+  std::string sink_source;
+  std::vector<Field> schema;  ///< features (never join keys or timestamps), in order
+  int64_t ttl = 0;            ///< 0: unlimited
   bool online = true;
   std::string filter;  ///< on source rows, after field mapping and transformations
   std::vector<Transformation>
@@ -94,6 +113,7 @@ struct FeatureView {
   std::string owner;
 
   bool is_window() const { return !aggregations.empty(); }
+  bool is_derived() const { return !source_views.empty(); }
   const Field* FindField(std::string_view field) const;
   /// The longest window; absent when one is lifetime. REQUIRES: is_window().
   std::optional<int64_t> LongestWindow() const;
@@ -139,7 +159,13 @@ struct Definitions {
   std::vector<FeatureView> feature_views;
   std::vector<OnDemandFeatureView> on_demand_feature_views;
   std::vector<FeatureService> feature_services;
+  std::vector<PluginUse> plugins;                ///< that were loaded when this was applied
+  std::shared_ptr<const Extensions> extensions;  ///< see WithExtensions; null: none
 
+  /// Of the extensions, for Expression::Bind; may be null.
+  const expr::FunctionSet* functions() const {
+    return extensions == nullptr ? nullptr : extensions->functions.get();
+  }
   const Entity* FindEntity(std::string_view name) const;
   const DataSource* FindDataSource(std::string_view name) const;
   const FeatureView* FindFeatureView(std::string_view name) const;
@@ -163,6 +189,13 @@ struct FeatureRef {
 /// window views and of on-demand expressions where `schema` is silent is NOT inferred here (it
 /// needs source types; see ResolveSchemas).
 Status Validate(const Definitions& definitions);
+
+/// The name of an aggregation's function, as in features.yaml.
+const char* FunctionName(const Aggregation& aggregation);
+
+/// What pit::AggregateWindows wants to know, for value column 0 and times in microseconds.
+/// kNotFound for a plug-in's function whose code is not there.
+Result<pit::AggregateSpec> AggregateSpecOf(const Aggregation& aggregation);
 
 /// The name of an aggregate that was given none: Feast's rule {function}_{column}[_{seconds}s].
 std::string DefaultName(const Aggregation& aggregation);
@@ -198,6 +231,30 @@ Result<std::vector<OnDemandInput>> OnDemandInputs(const Definitions& definitions
 /// with its path.
 Result<std::vector<std::string>> OnDemandOrder(const Definitions& definitions,
                                                const std::vector<std::string>& views);
+
+/// A column that a view over views may read, and the feature that it is.
+struct ParentColumn {
+  std::string column;  ///< the feature's name, or view__feature
+  std::string view;
+  std::string feature;
+  ValueType dtype;
+};
+
+/// The features of the source views of `view`, in their order. REQUIRES: view.is_derived(), and the
+/// source views exist and are complete.
+std::vector<ParentColumn> ParentColumns(const Definitions& definitions, const FeatureView& view);
+
+/// The data source whose rows `view` sees. For a view over views a description of these rows:
+/// timestamp_field event_timestamp, and created_timestamp where the rows are those of one plain
+/// view that has created times. kNotFound when it does not exist.
+Result<DataSource> SourceOf(const Definitions& definitions, const FeatureView& view);
+
+/// The data sources that the rows of `view` come from in the end, each once.
+std::vector<std::string> RootSources(const Definitions& definitions, const FeatureView& view);
+
+/// Names of all feature views, source views before the views over them. kUser for a cycle, with its
+/// path.
+Result<std::vector<std::string>> FeatureViewOrder(const Definitions& definitions);
 
 /// The join keys of a view's entities, in the entities' order.
 Result<std::vector<std::string>> JoinKeys(const Definitions& definitions, const FeatureView& view);

@@ -33,6 +33,12 @@ Status ObjectError(std::string_view kind, std::string_view name, std::string_vie
 std::optional<std::vector<Field>> KnownFields(const Definitions& definitions,
                                               std::string_view view);
 
+/// The names that are reached from `names`, what they are made of first. `parents_of` gives null
+/// for a name that is no view of this kind. kUser for a cycle, with its path.
+Result<std::vector<std::string>> OrderByParents(
+    std::string_view kind, const std::vector<std::string>& names,
+    const std::function<const std::vector<std::string>*(const std::string&)>& parents_of);
+
 /// Whether a value of type `from` can be stored as `to` by widening.
 bool Widens(ValueType from, ValueType to);
 

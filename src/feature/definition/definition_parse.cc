@@ -199,7 +199,29 @@ Status CheckParameter(const ConfigNode& node, std::string_view key, bool has_use
   return node.Get(key).ErrorHere(Concat("only ", use, " takes ", key));
 }
 
-Result<Aggregation> ParseAggregation(const ConfigNode& node) {
+// A function of our own or of a plug-in library; errors point at the member.
+Status ParseFunction(const ConfigNode& node, const std::string& function,
+                     const Extensions* extensions, Aggregation* aggregation) {
+  const auto parsed = pit::ParseAggregateFunction(ToLower(function));
+  if (parsed.ok()) {
+    aggregation->function = *parsed;
+    return Status::OK();
+  }
+  if (extensions != nullptr && extensions->FindAggregate(function) != nullptr) {
+    aggregation->function = pit::AggregateFunction::kCustom;
+    aggregation->custom.name = function;
+    return Status::OK();
+  }
+  Status status = parsed.status();
+  if (extensions != nullptr) {
+    const std::string near = DidYouMean(function, extensions->AggregateNames());
+    if (!near.empty()) status = WithHint(status, near);
+  }
+  const ConfigNode member = node.Get("function");
+  return WithLocation(WithContext(status, member.path()), member.location());
+}
+
+Result<Aggregation> ParseAggregation(const ConfigNode& node, const Extensions* extensions) {
   using pit::AggregateFunction;
   GNOMON_RETURN_NOT_OK(RequireMapping(node));
   GNOMON_RETURN_NOT_OK(node.CheckKeys(
@@ -215,16 +237,12 @@ Result<Aggregation> ParseAggregation(const ConfigNode& node) {
                            .status());
   if (aggregation.column.empty()) return node.ErrorHere("column is missing");
   if (function.empty()) return node.ErrorHere("function is missing");
-  auto parsed = pit::ParseAggregateFunction(ToLower(function));
-  if (!parsed.ok()) {
-    const ConfigNode member = node.Get("function");
-    return WithLocation(WithContext(parsed.status(), member.path()), member.location());
-  }
-  aggregation.function = *parsed;
-  const bool is_spread = *parsed == AggregateFunction::kStd || *parsed == AggregateFunction::kVar;
-  GNOMON_RETURN_NOT_OK(CheckParameter(node, "k", *parsed == AggregateFunction::kLastK, "last_k"));
+  GNOMON_RETURN_NOT_OK(ParseFunction(node, function, extensions, &aggregation));
+  const AggregateFunction parsed = aggregation.function;
+  const bool is_spread = parsed == AggregateFunction::kStd || parsed == AggregateFunction::kVar;
+  GNOMON_RETURN_NOT_OK(CheckParameter(node, "k", parsed == AggregateFunction::kLastK, "last_k"));
   GNOMON_RETURN_NOT_OK(
-      CheckParameter(node, "quantile", *parsed == AggregateFunction::kQuantile, "quantile"));
+      CheckParameter(node, "quantile", parsed == AggregateFunction::kQuantile, "quantile"));
   GNOMON_RETURN_NOT_OK(CheckParameter(node, "ddof", is_spread, "std and var"));
   if (node.Has("k")) {
     GNOMON_ASSIGN_OR_RETURN(aggregation.k, node.Get("k").AsInt());
@@ -243,20 +261,21 @@ Result<Aggregation> ParseAggregation(const ConfigNode& node) {
   return aggregation;
 }
 
-Result<FeatureView> ParseFeatureView(const ConfigNode& node) {
-  GNOMON_RETURN_NOT_OK(CheckUnsupported(
-      node, {"plugins", "source_views", "udf", "feature_transformation", "stream_source"}));
+Result<FeatureView> ParseFeatureView(const ConfigNode& node, const Extensions* extensions) {
   GNOMON_RETURN_NOT_OK(
-      node.CheckKeys({"name", "entities", "source", "ttl", "schema", "online", "filter",
-                      "transformations", "aggregations", "description", "tags", "owner"},
-                     {"offline", "version", "enabled", "mode", "org", "enable_validation",
-                      "sink_source", "plugins", "source_views", "udf", "feature_transformation",
-                      "stream_source", "batch_engine"}));
+      CheckUnsupported(node, {"plugins", "udf", "feature_transformation", "stream_source"}));
+  GNOMON_RETURN_NOT_OK(node.CheckKeys(
+      {"name", "entities", "source", "source_views", "sink_source", "ttl", "schema", "online",
+       "filter", "transformations", "aggregations", "description", "tags", "owner"},
+      {"offline", "version", "enabled", "mode", "org", "enable_validation", "plugins", "udf",
+       "feature_transformation", "stream_source", "batch_engine"}));
   FeatureView view;
   GNOMON_RETURN_NOT_OK(ReadCommon(node, &view));
   GNOMON_RETURN_NOT_OK(Reader(node)
                            .TextList("entities", &view.entities)
                            .Text("source", &view.source)
+                           .TextList("source_views", &view.source_views)
+                           .Text("sink_source", &view.sink_source)
                            .Duration("ttl", &view.ttl)
                            .Bool("online", &view.online)
                            .Text("filter", &view.filter)
@@ -265,7 +284,7 @@ Result<FeatureView> ParseFeatureView(const ConfigNode& node) {
   GNOMON_ASSIGN_OR_RETURN(view.transformations, ParseTransformations(node.Get("transformations")));
   GNOMON_ASSIGN_OR_RETURN(const auto elements, node.Get("aggregations").Elements());
   for (const ConfigNode& element : elements) {
-    GNOMON_ASSIGN_OR_RETURN(Aggregation aggregation, ParseAggregation(element));
+    GNOMON_ASSIGN_OR_RETURN(Aggregation aggregation, ParseAggregation(element, extensions));
     view.aggregations.push_back(std::move(aggregation));
   }
   return view;
@@ -349,9 +368,8 @@ Result<FeatureService> ParseFeatureService(const ConfigNode& node) {
   return service;
 }
 
-template <typename Object>
-Status ParseList(const ConfigNode& node, Result<Object> (*parse)(const ConfigNode&),
-                 std::vector<Object>* objects) {
+template <typename Object, typename Parse>
+Status ParseList(const ConfigNode& node, const Parse& parse, std::vector<Object>* objects) {
   GNOMON_ASSIGN_OR_RETURN(const auto elements, node.Elements());
   for (const ConfigNode& element : elements) {
     GNOMON_RETURN_NOT_OK(RequireMapping(element));
@@ -363,25 +381,33 @@ Status ParseList(const ConfigNode& node, Result<Object> (*parse)(const ConfigNod
 
 }  // namespace
 
-Result<Definitions> ParseDefinitions(const ConfigNode& root) {
+Result<Definitions> ParseDefinitions(const ConfigNode& root,
+                                     const std::shared_ptr<const Extensions>& extensions) {
   Definitions definitions;
   if (root.is_null()) return definitions;
   GNOMON_RETURN_NOT_OK(RequireMapping(root));
-  GNOMON_RETURN_NOT_OK(CheckUnsupported(
-      root, {"plugins", "stream_feature_views", "batch_feature_views", "label_views", "permissions",
-             "saved_datasets", "validation_references"}));
+  if (root.Has("plugins")) {
+    return root.Get("plugins").ErrorHere("'plugins' is a key of feature_store.yaml",
+                                         "move it there: docs/guide/plugins.md");
+  }
+  GNOMON_RETURN_NOT_OK(
+      CheckUnsupported(root, {"stream_feature_views", "batch_feature_views", "label_views",
+                              "permissions", "saved_datasets", "validation_references"}));
   GNOMON_RETURN_NOT_OK(root.CheckKeys({"entities", "data_sources", "feature_views",
                                        "on_demand_feature_views", "feature_services"}));
   GNOMON_RETURN_NOT_OK(ParseList(root.Get("entities"), ParseEntity, &definitions.entities));
   GNOMON_RETURN_NOT_OK(
       ParseList(root.Get("data_sources"), ParseDataSource, &definitions.data_sources));
+  const auto parse_view = [&](const ConfigNode& node) {
+    return ParseFeatureView(node, extensions.get());
+  };
   GNOMON_RETURN_NOT_OK(
-      ParseList(root.Get("feature_views"), ParseFeatureView, &definitions.feature_views));
+      ParseList(root.Get("feature_views"), parse_view, &definitions.feature_views));
   GNOMON_RETURN_NOT_OK(ParseList(root.Get("on_demand_feature_views"), ParseOnDemandFeatureView,
                                  &definitions.on_demand_feature_views));
   GNOMON_RETURN_NOT_OK(
       ParseList(root.Get("feature_services"), ParseFeatureService, &definitions.feature_services));
-  return definitions;
+  return WithExtensions(std::move(definitions), extensions);
 }
 
 }  // namespace gnomon::feature

@@ -108,9 +108,8 @@ TEST_CASE("wrong values name the key and its place") {
   wrong("feature_views: [{name: v, ttl: soon}]", kUser, "feature_views[0].ttl");
   wrong("feature_views: [{name: v, online: maybe}]", kUser, "feature_views[0].online");
   wrong("feature_views: [{name: v, schema: [x]}]", kUser, "expected a mapping");
-  wrong("feature_views: [{name: v, source_views: [a]}]", kUnsupported, "'source_views'");
   wrong("feature_views: [{name: v, plugins: [a]}]", kUnsupported, "'plugins'");
-  wrong("plugins: [libx.so]", kUnsupported, "'plugins'");
+  wrong("plugins: [libx.so]", kUser, "a key of feature_store.yaml");
   wrong("stream_feature_views: []", kUnsupported, "'stream_feature_views'");
   wrong("feature_views: [{name: v, aggregations: [{column: x, function: avrage}]}]", kUser,
         "aggregations[0].function");

@@ -4,6 +4,7 @@
 #include <arrow/type.h>
 
 #include "expr/expression.h"
+#include "feature/definition/loaded_definitions.h"
 #include "feature/definition/validate_internal.h"
 
 namespace gnomon::feature {
@@ -102,7 +103,8 @@ std::string Mapped(const DataSource& source, const std::string& column) {
 
 // What a view's expressions see: source columns after field mapping, then the transformations.
 Result<arrow::FieldVector> ColumnsOf(const FeatureView& view, const DataSource& source,
-                                     const arrow::Schema& schema) {
+                                     const arrow::Schema& schema,
+                                     const expr::FunctionSet* functions) {
   arrow::FieldVector columns;
   for (const auto& field : schema.fields()) {
     columns.push_back(field->WithName(Mapped(source, field->name())));
@@ -116,7 +118,7 @@ Result<arrow::FieldVector> ColumnsOf(const FeatureView& view, const DataSource& 
                          "choose another name");
     }
     GNOMON_ASSIGN_OR_RETURN(const auto parsed, expr::Expression::Parse(item.expression));
-    auto bound = parsed.Bind(before);
+    auto bound = parsed.Bind(before, functions);
     if (!bound.ok()) {
       return WithContext(bound.status(), Concat(kViewKind, " ", Quoted(view.name),
                                                 ": transformation ", Quoted(item.name)));
@@ -126,10 +128,11 @@ Result<arrow::FieldVector> ColumnsOf(const FeatureView& view, const DataSource& 
   return columns;
 }
 
-Status CheckFilter(const FeatureView& view, const arrow::Schema& columns) {
+Status CheckFilter(const FeatureView& view, const arrow::Schema& columns,
+                   const expr::FunctionSet* functions) {
   if (view.filter.empty()) return Status::OK();
   GNOMON_ASSIGN_OR_RETURN(const auto parsed, expr::Expression::Parse(view.filter));
-  auto bound = parsed.Bind(columns);
+  auto bound = parsed.Bind(columns, functions);
   if (!bound.ok()) {
     return WithContext(bound.status(), Concat(kViewKind, " ", Quoted(view.name), ": filter"));
   }
@@ -223,12 +226,7 @@ Status ResolveWindowView(const DataSource& source, const arrow::Schema& columns,
     }
     GNOMON_ASSIGN_OR_RETURN(const ValueType input, ColumnType(*view, *column));
     aggregation.column_type = input;
-    pit::AggregateSpec spec;
-    spec.function = aggregation.function;
-    spec.window = aggregation.time_window;
-    spec.k = aggregation.k;
-    spec.quantile = aggregation.quantile;
-    spec.ddof = aggregation.ddof;
+    GNOMON_ASSIGN_OR_RETURN(const pit::AggregateSpec spec, AggregateSpecOf(aggregation));
     const auto result = pit::ResultType(spec, *input.ToArrow());
     if (!result.ok()) {
       return WithContext(result.status(), Concat(kViewKind, " ", Quoted(view->name),
@@ -246,30 +244,49 @@ Status ResolveWindowView(const DataSource& source, const arrow::Schema& columns,
 }
 
 Status ResolveView(const Definitions& definitions, const Schemas& sources, FeatureView* view) {
-  const DataSource& source = *definitions.FindDataSource(view->source);
-  const auto schema = sources.find(source.name);
-  if (schema == sources.end()) {
-    return Error(ErrorKind::kInternal, "no schema was given for data source ", Quoted(source.name));
+  GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(definitions, *view));
+  std::shared_ptr<arrow::Schema> schema;
+  if (view->is_derived()) {
+    GNOMON_ASSIGN_OR_RETURN(auto fields, ParentFields(definitions, *view));
+    schema = arrow::schema(std::move(fields));
+  } else {
+    const auto found = sources.find(source.name);
+    if (found == sources.end()) {
+      return Error(ErrorKind::kInternal, "no schema was given for data source ",
+                   Quoted(source.name));
+    }
+    schema = found->second;
   }
-  GNOMON_ASSIGN_OR_RETURN(auto fields, ColumnsOf(*view, source, *schema->second));
+  GNOMON_ASSIGN_OR_RETURN(auto fields, ColumnsOf(*view, source, *schema, definitions.functions()));
   const arrow::Schema columns(std::move(fields));
-  GNOMON_RETURN_NOT_OK(CheckFilter(*view, columns));
+  GNOMON_RETURN_NOT_OK(CheckFilter(*view, columns, definitions.functions()));
   GNOMON_RETURN_NOT_OK(CheckJoinKeys(definitions, *view, source, columns));
   if (view->is_window()) return ResolveWindowView(source, columns, view);
   return ResolvePlainView(definitions, source, columns, view);
 }
 
-}  // namespace
+// Errors keep a place that they have already.
+Status Located(const Status& status, const Locator& locate, std::string_view kind,
+               std::string_view name) {
+  if (status.ok() || !locate || !LocationOf(status).file.empty()) return status;
+  return WithLocation(status, locate(kind, name));
+}
 
-Result<Definitions> ResolveSchemas(Definitions definitions, const Schemas& sources) {
+Result<Definitions> Resolve(Definitions definitions, const Schemas& sources,
+                            const Locator& locate) {
   definitions = Complete(std::move(definitions));
-  GNOMON_RETURN_NOT_OK(Validate(definitions));
+  GNOMON_RETURN_NOT_OK(CheckDefinitions(definitions, locate));
   for (DataSource& source : definitions.data_sources) {
     const auto schema = sources.find(source.name);
-    if (schema != sources.end()) GNOMON_RETURN_NOT_OK(ResolveSource(*schema->second, &source));
+    if (schema == sources.end()) continue;
+    GNOMON_RETURN_NOT_OK(
+        Located(ResolveSource(*schema->second, &source), locate, kSourceKind, source.name));
   }
-  for (FeatureView& view : definitions.feature_views) {
-    GNOMON_RETURN_NOT_OK(ResolveView(definitions, sources, &view));
+  GNOMON_ASSIGN_OR_RETURN(const auto view_order, FeatureViewOrder(definitions));
+  for (const std::string& name : view_order) {
+    FeatureView& view = *std::ranges::find(definitions.feature_views, name, &FeatureView::name);
+    GNOMON_RETURN_NOT_OK(
+        Located(ResolveView(definitions, sources, &view), locate, kViewKind, view.name));
   }
   std::vector<std::string> names;
   for (const auto& view : definitions.on_demand_feature_views) names.push_back(view.name);
@@ -277,10 +294,23 @@ Result<Definitions> ResolveSchemas(Definitions definitions, const Schemas& sourc
   for (const std::string& name : order) {
     const auto view =
         std::ranges::find(definitions.on_demand_feature_views, name, &OnDemandFeatureView::name);
-    GNOMON_RETURN_NOT_OK(CompleteOnDemandView(definitions, &*view));
+    GNOMON_RETURN_NOT_OK(
+        Located(CompleteOnDemandView(definitions, &*view), locate, kOnDemandKind, name));
   }
-  GNOMON_RETURN_NOT_OK(Validate(definitions));
+  GNOMON_RETURN_NOT_OK(CheckDefinitions(definitions, locate));
   return definitions;
+}
+
+}  // namespace
+
+Result<Definitions> ResolveSchemas(Definitions definitions, const Schemas& sources) {
+  return Resolve(std::move(definitions), sources, {});
+}
+
+Result<Definitions> ResolveLoaded(const LoadedDefinitions& loaded, const Schemas& sources) {
+  return Resolve(loaded.definitions, sources, [&](std::string_view kind, std::string_view name) {
+    return loaded.Find(kind, name);
+  });
 }
 
 }  // namespace gnomon::feature

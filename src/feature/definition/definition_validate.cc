@@ -24,6 +24,7 @@ class Checker {
     GNOMON_RETURN_NOT_OK(CheckAll(kViewKind, definitions_.feature_views));
     GNOMON_RETURN_NOT_OK(CheckAll(kOnDemandKind, definitions_.on_demand_feature_views));
     GNOMON_RETURN_NOT_OK(CheckViewNames());
+    GNOMON_RETURN_NOT_OK(CheckCycles());
     for (const OnDemandFeatureView& view : definitions_.on_demand_feature_views) {
       GNOMON_RETURN_NOT_OK(
           Located(kOnDemandKind, view.name, OnDemandOrder(definitions_, {view.name}).status()));
@@ -95,6 +96,17 @@ class Checker {
     }
     for (const OnDemandFeatureView& view : definitions_.on_demand_feature_views) {
       GNOMON_RETURN_NOT_OK(check(kOnDemandKind, view.name));
+    }
+    return Status::OK();
+  }
+
+  Status CheckCycles() const {
+    for (const FeatureView& view : definitions_.feature_views) {
+      if (!view.is_derived()) continue;
+      const auto order = OrderByParents(kViewKind, {view.name}, [&](const std::string& name) {
+        return &definitions_.FindFeatureView(name)->source_views;
+      });
+      GNOMON_RETURN_NOT_OK(Located(kViewKind, view.name, order.status()));
     }
     return Status::OK();
   }

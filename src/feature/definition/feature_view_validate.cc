@@ -23,6 +23,17 @@ Status CheckReferences(const Definitions& definitions, const FeatureView& view) 
                                 " share the join key ", Quoted(entity->join_key)));
     }
   }
+  if (!view.sink_source.empty()) {
+    if (definitions.FindDataSource(view.sink_source) == nullptr) {
+      return ObjectError(kViewKind, view.name,
+                         Concat("unknown sink_source ", Quoted(view.sink_source)),
+                         DidYouMean(view.sink_source, NamesOf(definitions.data_sources)));
+    }
+    if (view.sink_source == view.source) {
+      return ObjectError(kViewKind, view.name, "sink_source is the view's own source");
+    }
+  }
+  if (view.is_derived()) return CheckSourceViews(definitions, view);
   if (view.source.empty()) return ObjectError(kViewKind, view.name, "source is missing");
   if (definitions.FindDataSource(view.source) == nullptr) {
     return ObjectError(kViewKind, view.name, Concat("unknown data source ", Quoted(view.source)),
@@ -49,6 +60,20 @@ Status CheckJoinKeysInSchema(const Definitions& definitions, const FeatureView& 
   return Status::OK();
 }
 
+Status CheckCustom(const Definitions& definitions, const FeatureView& view,
+                   const Aggregation& aggregation) {
+  if (aggregation.function != pit::AggregateFunction::kCustom || aggregation.custom.code)
+    return Status::OK();
+  std::vector<std::string> names;
+  if (definitions.extensions != nullptr) names = definitions.extensions->AggregateNames();
+  std::string hint = DidYouMean(aggregation.custom.name, names);
+  if (hint.empty()) hint = "name the library that has it under plugins: in feature_store.yaml";
+  return ObjectError(kViewKind, view.name,
+                     Concat("aggregation ", Quoted(aggregation.name),
+                            ": unknown aggregate function: ", Quoted(aggregation.custom.name)),
+                     std::move(hint));
+}
+
 Status CheckParameters(const FeatureView& view, const Aggregation& aggregation) {
   const auto error = [&](std::string_view message) {
     return ObjectError(
@@ -72,11 +97,13 @@ Status CheckParameters(const FeatureView& view, const Aggregation& aggregation) 
   return Status::OK();
 }
 
-Status CheckAggregations(const FeatureView& view, const std::vector<std::string>& join_keys) {
+Status CheckAggregations(const Definitions& definitions, const FeatureView& view,
+                         const std::vector<std::string>& join_keys) {
   if (!view.is_window()) return Status::OK();
   std::vector<std::string> names;
   for (const Aggregation& aggregation : view.aggregations) {
     GNOMON_RETURN_NOT_OK(CheckParameters(view, aggregation));
+    GNOMON_RETURN_NOT_OK(CheckCustom(definitions, view, aggregation));
     const std::string name = aggregation.name.empty() ? DefaultName(aggregation) : aggregation.name;
     if (std::string problem = NameProblem(name, kNotInColumnNames); !problem.empty()) {
       return ObjectError(kViewKind, view.name, Concat("aggregation ", Quoted(name), ": ", problem));
@@ -127,7 +154,7 @@ Status CheckFeatureView(const Definitions& definitions, const FeatureView& view)
     GNOMON_RETURN_NOT_OK(CheckExpression(
         kViewKind, view.name, Concat("transformation ", Quoted(item.name)), item.expression));
   }
-  return CheckAggregations(view, join_keys);
+  return CheckAggregations(definitions, view, join_keys);
 }
 
 }  // namespace gnomon::feature

@@ -16,6 +16,7 @@ namespace {
 struct InputTable {
   std::map<std::string, OnDemandInput> columns;
   std::map<std::string, std::vector<std::string>> owners;  // column -> views that have it
+  const expr::FunctionSet* functions = nullptr;
   bool complete = true;  // false: a source's features are not known yet
 };
 
@@ -28,6 +29,7 @@ void AddColumn(InputTable* table, OnDemandInput input, const std::string& owner)
 
 Result<InputTable> TableOf(const Definitions& definitions, const OnDemandFeatureView& view) {
   InputTable table;
+  table.functions = definitions.functions();
   for (const std::string& source : view.sources) {
     if (definitions.FindFeatureView(source) == nullptr &&
         definitions.FindOnDemandFeatureView(source) == nullptr) {
@@ -119,7 +121,7 @@ Result<std::shared_ptr<arrow::DataType>> TypeOf(const OnDemandFeatureView& view,
   };
   auto parsed = expr::Expression::Parse(item.expression);
   if (!parsed.ok()) return context(parsed.status());
-  auto bound = parsed->Bind(arrow::Schema(std::move(fields)));
+  auto bound = parsed->Bind(arrow::Schema(std::move(fields)), table.functions);
   if (!bound.ok()) return context(bound.status());
   return bound->type();
 }
@@ -143,37 +145,6 @@ Result<ValueType> Settle(const OnDemandFeatureView& view, const Field& field,
                      Concat("declare dtype: ", inferred->ToString(), " or cast the expression"));
 }
 
-constexpr size_t kMaxDepth = 200;
-
-enum class Mark { kNew, kOpen, kDone };
-
-struct Walk {
-  const Definitions& definitions;
-  std::map<std::string, Mark> marks;
-  std::vector<std::string> path;
-  std::vector<std::string> order;
-
-  Status Visit(const std::string& name) {
-    const OnDemandFeatureView* view = definitions.FindOnDemandFeatureView(name);
-    if (view == nullptr || marks[name] == Mark::kDone) return Status::OK();
-    if (path.size() >= kMaxDepth) {
-      return ObjectError(kOnDemandKind, name, Concat("more than ", kMaxDepth, " views deep"));
-    }
-    path.push_back(name);
-    if (marks[name] == Mark::kOpen) {
-      const std::vector<std::string> cycle(std::ranges::find(path, name), path.end());
-      return ObjectError(kOnDemandKind, name,
-                         Concat("its sources form a cycle: ", Join(cycle, " -> ")));
-    }
-    marks[name] = Mark::kOpen;
-    for (const std::string& source : view->sources) GNOMON_RETURN_NOT_OK(Visit(source));
-    marks[name] = Mark::kDone;
-    path.pop_back();
-    order.push_back(name);
-    return Status::OK();
-  }
-};
-
 }  // namespace
 
 Result<std::vector<OnDemandInput>> OnDemandInputs(const Definitions& definitions,
@@ -196,9 +167,10 @@ Result<std::vector<OnDemandInput>> OnDemandInputs(const Definitions& definitions
 
 Result<std::vector<std::string>> OnDemandOrder(const Definitions& definitions,
                                                const std::vector<std::string>& views) {
-  Walk walk{definitions, {}, {}, {}};
-  for (const std::string& view : views) GNOMON_RETURN_NOT_OK(walk.Visit(view));
-  return std::move(walk.order);
+  return OrderByParents(kOnDemandKind, views, [&](const std::string& name) {
+    const OnDemandFeatureView* view = definitions.FindOnDemandFeatureView(name);
+    return view == nullptr ? nullptr : &view->sources;
+  });
 }
 
 Status CheckOnDemandShape(const OnDemandFeatureView& view) {

@@ -282,6 +282,17 @@ Status ReadFeatureServer(const ConfigNode& node, RepositoryConfig* config) {
   return ReadInteger(node, "metrics_port", 0, 65'535, &server.metrics_port);
 }
 
+Status ReadPlugins(const ConfigNode& node, RepositoryConfig* config) {
+  if (node.is_null()) return Status::OK();
+  GNOMON_ASSIGN_OR_RETURN(const auto paths, node.AsStringList());
+  for (const std::string& path : paths) {
+    if (path.empty()) return node.ErrorHere("a plug-in library has no path");
+    if (!SchemeOf(path).empty()) return node.ErrorHere("a plug-in library has a plain path");
+    config->plugins.push_back(Absolute(config->folder, path));
+  }
+  return Status::OK();
+}
+
 Status ReadFolders(const ConfigNode& root, RepositoryConfig* config) {
   const ConfigNode tracking = root.Get("tracking");
   if (!tracking.is_null() && !tracking.is_mapping()) {
@@ -290,6 +301,7 @@ Status ReadFolders(const ConfigNode& root, RepositoryConfig* config) {
   GNOMON_RETURN_NOT_OK(tracking.CheckKeys({"path"}));
   GNOMON_RETURN_NOT_OK(ReadText(tracking, "path", &config->tracking.path));
   GNOMON_RETURN_NOT_OK(ReadText(root, "models", &config->models));
+  GNOMON_RETURN_NOT_OK(ReadPlugins(root.Get("plugins"), config));
   config->tracking.path = Absolute(config->folder, config->tracking.path);
   config->models = Absolute(config->folder, config->models);
   return Status::OK();
@@ -322,11 +334,12 @@ Result<RepositoryConfig> ParseRepositoryConfig(const ConfigNode& root, const std
   if (!root.is_mapping()) {
     return root.ErrorHere("expected a mapping of keys", "add a line as: project: my_project");
   }
-  GNOMON_RETURN_NOT_OK(root.CheckKeys(
-      {"project", "provider", "registry", "online_store", "offline_store", "batch_engine", "auth",
-       "feature_server", "tracking", "models", "entity_key_serialization_version", "memory_limit"},
-      {"project_description", "embedding_model", "flags", "coerce_tz_aware", "materialization",
-       "openlineage", "mlflow", "data_quality_monitoring"}));
+  GNOMON_RETURN_NOT_OK(
+      root.CheckKeys({"project", "provider", "registry", "online_store", "offline_store",
+                      "batch_engine", "auth", "feature_server", "tracking", "models", "plugins",
+                      "entity_key_serialization_version", "memory_limit"},
+                     {"project_description", "embedding_model", "flags", "coerce_tz_aware",
+                      "materialization", "openlineage", "mlflow", "data_quality_monitoring"}));
   RepositoryConfig config;
   config.folder =
       std::filesystem::absolute(folder.empty() ? "." : folder).lexically_normal().string();

@@ -48,7 +48,8 @@ struct RepositoryConfig {
   struct Tracking {
     std::string path = "data/runs";  ///< the local run store's folder, absolute after loading
   } tracking;
-  std::string models = "models";  ///< the model repository's folder, absolute after loading
+  std::vector<std::string> plugins;  ///< libraries, absolute after loading
+  std::string models = "models";     ///< the model repository's folder, absolute after loading
   int entity_key_serialization_version = 3;
   int64_t memory_limit = 0;  ///< bytes; 0: 60 % of the machine's or cgroup's memory
 };
@@ -64,11 +65,13 @@ Result<RepositoryConfig> LoadRepositoryConfig(const std::string& folder,
                                               const std::string& yaml_path = "");
 
 /// Parses one features file (keys: entities, data_sources, feature_views, on_demand_feature_views,
-/// feature_services).
-Result<Definitions> ParseDefinitions(const ConfigNode& root);
+/// feature_services). `extensions`: what the repository's plug-ins add; may be null.
+Result<Definitions> ParseDefinitions(const ConfigNode& root,
+                                     const std::shared_ptr<const Extensions>& extensions = nullptr);
 
 /// Loads features.yaml, or all of features/*.yaml in name order, joins and validates them
 /// (Validate).
-Result<Definitions> LoadDefinitions(const std::string& folder);
+Result<Definitions> LoadDefinitions(const std::string& folder,
+                                    const std::shared_ptr<const Extensions>& extensions = nullptr);
 
 }  // namespace gnomon::feature

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "feature/definition/definition_internal.h"
+#include "feature/definition/loaded_definitions.h"
 #include "feature/definition/repository.h"
 
 namespace gnomon::feature {
@@ -57,34 +58,29 @@ void Append(std::vector<Object>* all, std::vector<Object> more) {
               std::make_move_iterator(more.end()));
 }
 
-// Where each object was written; of two with one name the later.
-class Places {
- public:
-  void Add(const ConfigNode& root) {
-    AddList(root.Get("entities"), kEntityKind);
-    AddList(root.Get("data_sources"), kSourceKind);
-    AddList(root.Get("feature_views"), kViewKind);
-    AddList(root.Get("on_demand_feature_views"), kOnDemandKind);
-    AddList(root.Get("feature_services"), kServiceKind);
+void AddPlaces(const ConfigNode& list, std::string_view kind, LoadedDefinitions* all) {
+  const auto elements = list.Elements();
+  if (!elements.ok()) return;
+  for (const ConfigNode& element : *elements) {
+    const auto name = element.Get("name").AsString();
+    if (!name.ok()) continue;
+    all->places.insert_or_assign(LoadedDefinitions::PlaceKey(kind, *name), element.location());
   }
+}
 
-  Location Find(std::string_view kind, std::string_view name) const {
-    const auto found = places_.find(Concat(kind, "\n", name));
-    return found == places_.end() ? Location{} : found->second;
-  }
-
- private:
-  void AddList(const ConfigNode& list, std::string_view kind) {
-    const auto elements = list.Elements();
-    if (!elements.ok()) return;
-    for (const ConfigNode& element : *elements) {
-      const auto name = element.Get("name").AsString();
-      if (name.ok()) places_.insert_or_assign(Concat(kind, "\n", *name), element.location());
-    }
-  }
-
-  std::map<std::string, Location> places_;
-};
+void Append(const ConfigNode& root, Definitions part, LoadedDefinitions* all) {
+  Definitions& whole = all->definitions;
+  Append(&whole.entities, std::move(part.entities));
+  Append(&whole.data_sources, std::move(part.data_sources));
+  Append(&whole.feature_views, std::move(part.feature_views));
+  Append(&whole.on_demand_feature_views, std::move(part.on_demand_feature_views));
+  Append(&whole.feature_services, std::move(part.feature_services));
+  AddPlaces(root.Get("entities"), kEntityKind, all);
+  AddPlaces(root.Get("data_sources"), kSourceKind, all);
+  AddPlaces(root.Get("feature_views"), kViewKind, all);
+  AddPlaces(root.Get("on_demand_feature_views"), kOnDemandKind, all);
+  AddPlaces(root.Get("feature_services"), kServiceKind, all);
+}
 
 }  // namespace
 
@@ -101,24 +97,50 @@ Result<RepositoryConfig> LoadRepositoryConfig(const std::string& folder,
   return ParseRepositoryConfig(root, repository.string());
 }
 
-Result<Definitions> LoadDefinitions(const std::string& folder) {
+std::string LoadedDefinitions::PlaceKey(std::string_view kind, std::string_view name) {
+  return Concat(kind, "\n", name);
+}
+
+bool LoadedDefinitions::Holds(const Definitions& other) const {
+  return definitions.entities == other.entities && definitions.data_sources == other.data_sources &&
+         definitions.feature_views == other.feature_views &&
+         definitions.on_demand_feature_views == other.on_demand_feature_views &&
+         definitions.feature_services == other.feature_services;
+}
+
+Location LoadedDefinitions::Find(std::string_view kind, std::string_view name) const {
+  const auto found = places.find(PlaceKey(kind, name));
+  return found == places.end() ? Location{} : found->second;
+}
+
+Result<LoadedDefinitions> LoadDefinitionsWithPlaces(
+    const std::string& folder, const std::shared_ptr<const Extensions>& extensions) {
   GNOMON_ASSIGN_OR_RETURN(const auto files, DefinitionFiles(folder.empty() ? "." : folder));
-  Definitions all;
-  Places places;
+  LoadedDefinitions all;
+  bool says_nothing = true;
   for (const std::string& file : files) {
     GNOMON_ASSIGN_OR_RETURN(const ConfigNode root, LoadConfigFile(file));
-    GNOMON_ASSIGN_OR_RETURN(Definitions part, ParseDefinitions(root));
-    Append(&all.entities, std::move(part.entities));
-    Append(&all.data_sources, std::move(part.data_sources));
-    Append(&all.feature_views, std::move(part.feature_views));
-    Append(&all.on_demand_feature_views, std::move(part.on_demand_feature_views));
-    Append(&all.feature_services, std::move(part.feature_services));
-    places.Add(root);
+    GNOMON_ASSIGN_OR_RETURN(Definitions part, ParseDefinitions(root, extensions));
+    says_nothing = says_nothing && root.is_null();
+    Append(root, std::move(part), &all);
   }
-  all = Complete(std::move(all));
+  // A file that was cut off must not delete everything that is applied.
+  if (says_nothing) {
+    return MakeError(ErrorKind::kUser, "the file of definitions is empty", {.file = files.front()},
+                     "`gnomon init` writes an example; `gnomon teardown` removes what is applied");
+  }
+  all.definitions.extensions = extensions;
+  all.definitions = Complete(std::move(all.definitions));
   GNOMON_RETURN_NOT_OK(CheckDefinitions(
-      all, [&](std::string_view kind, std::string_view name) { return places.Find(kind, name); }));
+      all.definitions,
+      [&](std::string_view kind, std::string_view name) { return all.Find(kind, name); }));
   return all;
+}
+
+Result<Definitions> LoadDefinitions(const std::string& folder,
+                                    const std::shared_ptr<const Extensions>& extensions) {
+  GNOMON_ASSIGN_OR_RETURN(LoadedDefinitions loaded, LoadDefinitionsWithPlaces(folder, extensions));
+  return std::move(loaded.definitions);
 }
 
 }  // namespace gnomon::feature

@@ -1,8 +1,10 @@
 #include "feature/definition/repository.h"
 
+#include <arrow/type.h>
 #include <doctest/doctest.h>
 
 #include "base/files.h"
+#include "feature/definition/loaded_definitions.h"
 #include "tests/support/status.h"
 #include "tests/support/temporary.h"
 
@@ -206,6 +208,40 @@ TEST_CASE("a repository is loaded from its folder or from a named file") {
   CHECK(ValueOf(LoadRepositoryConfig(folder.path(), folder.path() + "/other.yaml")).project == "q");
   CHECK_ERROR(LoadRepositoryConfig(folder.path(), folder.path() + "/none.yaml"),
               ErrorKind::kNotFound, "none.yaml");
+}
+
+TEST_CASE("an error that the sources' schemas show tells where the object was written") {
+  const auto folder = test::MakeTemporaryFolder();
+  CHECK_OK(WriteFileAtomic(folder.path() + "/features.yaml", R"(entities:
+  - {name: driver, join_keys: [id]}
+data_sources:
+  - {name: s, path: s.parquet}
+feature_views:
+  - {name: good, entities: [driver], source: s, schema: [{name: a}]}
+  - {name: bad, entities: [driver], source: s, schema: [{name: c}]}
+)"));
+  const auto loaded = ValueOf(LoadDefinitionsWithPlaces(folder.path()));
+  CHECK(loaded.Holds(ValueOf(LoadDefinitions(folder.path()))));
+  CHECK_FALSE(loaded.Holds({}));
+  const auto id = arrow::field("id", arrow::int64());
+  const auto a = arrow::field("a", arrow::float64());
+  const auto at = arrow::field("at", arrow::timestamp(arrow::TimeUnit::MICRO));
+  const auto error = test::ErrorOf(ResolveLoaded(loaded, {{"s", arrow::schema({id, a, at})}}));
+  CHECK_ERROR(error, ErrorKind::kUser, "feature 'c' is no column of 's.parquet'");
+  CHECK(LocationOf(error).line == 7);
+  const auto no_time = test::ErrorOf(ResolveLoaded(loaded, {{"s", arrow::schema({id, a})}}));
+  CHECK_ERROR(no_time, ErrorKind::kUser, "no timestamp column");
+  CHECK(LocationOf(no_time).line == 4);
+}
+
+TEST_CASE("an empty file of definitions is an error, so that it does not delete what is applied") {
+  const auto folder = test::MakeTemporaryFolder();
+  CHECK_OK(WriteFileAtomic(folder.path() + "/features.yaml", "# nothing yet\n"));
+  const auto error = test::ErrorOf(LoadDefinitions(folder.path()));
+  CHECK_ERROR(error, ErrorKind::kUser, "the file of definitions is empty");
+  CHECK(LocationOf(error).file == folder.path() + "/features.yaml");
+  CHECK_OK(WriteFileAtomic(folder.path() + "/features.yaml", "entities: []\n"));
+  CHECK(ValueOf(LoadDefinitions(folder.path())).entities.empty());
 }
 
 }  // namespace gnomon::feature

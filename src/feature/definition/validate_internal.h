@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include <arrow/type_fwd.h>
+
 #include "feature/definition/definition_internal.h"
 
 /// The checks of Validate, one per noun; each looks at one object and what it refers to. Errors
@@ -13,8 +15,13 @@ namespace gnomon::feature {
 Status CheckEntity(const Entity& entity);
 Status CheckDataSource(const DataSource& source);
 Status CheckFeatureView(const Definitions& definitions, const FeatureView& view);
+Status CheckSourceViews(const Definitions& definitions, const FeatureView& view);
 Status CheckOnDemandShape(const OnDemandFeatureView& view);
 Status CheckFeatureService(const Definitions& definitions, const FeatureService& service);
+
+/// The columns of the rows that a view over views sees, time columns last. REQUIRES: its source
+/// views are complete.
+Result<arrow::FieldVector> ParentFields(const Definitions& definitions, const FeatureView& view);
 
 /// Characters with a meaning in feature references and table names.
 inline constexpr std::string_view kNotInObjectNames = ":@,/'\"";

@@ -13,6 +13,7 @@
 #include "base/fault.h"
 #include "base/progress.h"
 #include "base/text.h"
+#include "feature/engine/retrieval.h"
 #include "feature/engine/source_rows.h"
 #include "feature/engine/time_unit.h"
 #include "feature/engine/view_columns.h"
@@ -70,14 +71,20 @@ Result<std::vector<int32_t>> KeyIds(const SourceRows& rows, int64_t* num_keys) {
   return ids;
 }
 
-Result<std::shared_ptr<arrow::Array>> ColumnAs(const SourceRows& rows, const std::string& name,
+Result<std::shared_ptr<arrow::Array>> ColumnAs(const FeatureView& view, const SourceRows& rows,
+                                               const std::string& name,
                                                const std::vector<int64_t>& order,
                                                const std::shared_ptr<arrow::DataType>& type) {
   GNOMON_ASSIGN_OR_RETURN(auto column, rows.Column(name));
   GNOMON_ASSIGN_OR_RETURN(column, table::Gather(arrow::ChunkedArray(column), order));
   auto cast = table::CastLossless(column, type);
-  if (!cast.ok()) return WithContext(cast.status(), Concat("column ", Quoted(name)));
-  return cast;
+  if (cast.ok()) return cast;
+  return WithHint(
+      WithContext(cast.status(),
+                  Concat("column ", Quoted(name), " of ",
+                         view.is_derived() ? Concat("source views of ", view.name)
+                                           : Concat("data source ", Quoted(view.source)))),
+      "the source has changed since `gnomon apply`; `gnomon validate` compares them");
 }
 
 Result<KeyedRows> LatestRows(const FeatureView& view, const SourceRows& rows,
@@ -106,8 +113,8 @@ Result<KeyedRows> LatestRows(const FeatureView& view, const SourceRows& rows,
   arrow::FieldVector fields;
   arrow::ArrayVector columns;
   for (const Field& field : view.schema) {
-    GNOMON_ASSIGN_OR_RETURN(auto column,
-                            ColumnAs(rows, field.name, keyed.key_rows, field.dtype.ToArrow()));
+    GNOMON_ASSIGN_OR_RETURN(
+        auto column, ColumnAs(view, rows, field.name, keyed.key_rows, field.dtype.ToArrow()));
     fields.push_back(arrow::field(field.name, column->type()));
     columns.push_back(std::move(column));
   }
@@ -164,8 +171,8 @@ Result<KeyedRows> WindowRows(const OnlineTable& table, const FeatureView& view,
                           [](const auto& field) { return field->name(); }) != fields.end()) {
       continue;
     }
-    GNOMON_ASSIGN_OR_RETURN(
-        auto column, ColumnAs(rows, aggregation.column, order, aggregation.column_type.ToArrow()));
+    GNOMON_ASSIGN_OR_RETURN(auto column, ColumnAs(view, rows, aggregation.column, order,
+                                                  aggregation.column_type.ToArrow()));
     fields.push_back(arrow::field(aggregation.column, column->type()));
     columns.push_back(std::move(column));
   }
@@ -223,9 +230,32 @@ Status WriteRows(const Context& context, const Definitions& definitions, const F
     batch.values = keyed.values->Slice(begin, count);
     GNOMON_RETURN_NOT_OK(writer->Write(context, batch));
     phase->Advance(count);
-    GNOMON_RETURN_NOT_OK(FaultPoint("materialize.after_batch"));
+    GNOMON_RETURN_NOT_OK(FaultPoint("materialize.after_batch", context.stop));
   }
   return Status::OK();
+}
+
+/// Keeps the rows of the interval in the view's sink, as one part that a repeated run replaces. The
+/// rows of a window view are its aggregates at the times of its events.
+Status WriteSink(const Context& context, const Definitions& definitions, const FeatureView& view,
+                 const OfflineStore& offline, int64_t start, int64_t end) {
+  const DataSource* sink = definitions.FindDataSource(view.sink_source);
+  if (sink == nullptr) {
+    return Error(ErrorKind::kInternal, "sink_source is missing: ", Quoted(view.sink_source));
+  }
+  const std::shared_ptr<const Definitions> borrowed(std::shared_ptr<const void>(), &definitions);
+  GNOMON_ASSIGN_OR_RETURN(const FeaturePlan plan,
+                          PlanFeatures(borrowed, std::vector{Concat(view.name, ":*")}));
+  GNOMON_ASSIGN_OR_RETURN(auto rows,
+                          RetrieveRange(context, plan, offline, start, end, {}, nullptr));
+  if (!sink->timestamp_field.empty()) {
+    std::vector<std::string> names = rows->schema()->field_names();
+    *std::ranges::find(names, "event_timestamp") = sink->timestamp_field;
+    GNOMON_ASSIGN_OR_RETURN(rows, rows->RenameColumns(names));
+  }
+  GNOMON_RETURN_NOT_OK(
+      offline.Append(context, *sink, Concat(view.name, "_", start, "_", end), *rows));
+  return FaultPoint("materialize.after_sink", context.stop);
 }
 
 }  // namespace
@@ -258,11 +288,14 @@ Result<MaterializationResult> MaterializeView(const Context& context,
   }
   result.rows = static_cast<int64_t>(keyed.key_rows.size());
 
+  if (!view.sink_source.empty()) {
+    GNOMON_RETURN_NOT_OK(WriteSink(context, definitions, view, offline, start, end));
+  }
   ProgressPhase phase(context.progress, Concat("materialize ", view.name), result.rows, "keys");
-  GNOMON_RETURN_NOT_OK(FaultPoint("materialize.before_write"));
+  GNOMON_RETURN_NOT_OK(FaultPoint("materialize.before_write", context.stop));
   GNOMON_ASSIGN_OR_RETURN(auto writer, online.BeginWrite(context, table));
   GNOMON_RETURN_NOT_OK(WriteRows(context, definitions, view, rows, keyed, writer.get(), &phase));
-  GNOMON_RETURN_NOT_OK(FaultPoint("materialize.before_commit"));
+  GNOMON_RETURN_NOT_OK(FaultPoint("materialize.before_commit", context.stop));
   GNOMON_RETURN_NOT_OK(writer->Commit(context));
   return result;
 }

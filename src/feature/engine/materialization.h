@@ -20,7 +20,8 @@ struct MaterializationResult {
 /// Writes the newest row per key with start <= event time <= end (microseconds) of a plain view,
 /// regardless of its TTL, or the raw rows of (end - longest window, end] per key of a window view,
 /// whatever start is. Everything becomes visible in one commit; a failure at any point leaves the
-/// store as it was, and a repeated run gives the same rows.
+/// store as it was, and a repeated run gives the same rows. The rows of [start, end] are kept in the
+/// view's sink first, when it has one.
 Result<MaterializationResult> MaterializeView(const Context& context,
                                               const Definitions& definitions,
                                               const std::string& project, const FeatureView& view,

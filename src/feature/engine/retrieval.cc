@@ -1,6 +1,7 @@
 #include "feature/engine/retrieval.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include <arrow/array.h>
@@ -14,6 +15,7 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "feature/engine/source_rows.h"
+#include "feature/engine/streamed_views.h"
 #include "feature/engine/view_columns.h"
 #include "table/column.h"
 
@@ -23,14 +25,7 @@ namespace {
 /// Request data of on-demand views, of the declared types.
 Result<std::shared_ptr<arrow::Array>> RequestColumn(const arrow::Table& entity_rows,
                                                     const Field& field) {
-  auto column = entity_rows.GetColumnByName(field.name);
-  if (column == nullptr) {
-    return MakeError(ErrorKind::kUser,
-                     Concat("entity rows have no column ", Quoted(field.name),
-                            ", request data of an on-demand feature view"),
-                     {}, DidYouMean(field.name, entity_rows.schema()->field_names()));
-  }
-  GNOMON_ASSIGN_OR_RETURN(auto array, table::SingleChunk(*column));
+  GNOMON_ASSIGN_OR_RETURN(auto array, table::SingleChunk(*entity_rows.GetColumnByName(field.name)));
   auto cast = table::CastLossless(array, field.dtype.ToArrow());
   if (!cast.ok()) return WithContext(cast.status(), Concat("request data ", Quoted(field.name)));
   return cast;
@@ -59,9 +54,11 @@ Result<std::string> EventTimestampColumn(const arrow::Schema& schema) {
     times.push_back(field->name());
   }
   if (times.size() == 1) return times.front();
-  if (schema.GetFieldIndex("event_timestamp") >= 0) {
-    return Error(ErrorKind::kUser, "column event_timestamp of the entity rows is no time but ",
-                 schema.GetFieldByName("event_timestamp")->type()->ToString());
+  if (const auto column = schema.GetFieldByName("event_timestamp"); column != nullptr) {
+    return MakeError(ErrorKind::kUser,
+                     Concat("column event_timestamp of the entity rows is no time but ",
+                            column->type()->ToString()),
+                     {}, "every value must be a time, in text files as 2024-01-05T12:30:00Z");
   }
   if (times.empty()) {
     return MakeError(ErrorKind::kUser, "entity rows have no timestamp column", {},
@@ -77,14 +74,6 @@ Result<std::shared_ptr<arrow::Table>> RetrieveHistorical(
     const arrow::Table& entity_rows, const RetrievalOptions& options, RetrievalStats* stats) {
   RetrievalStats unused;
   if (stats == nullptr) stats = &unused;
-  for (const PlannedOutput& output : plan.outputs) {
-    if (entity_rows.schema()->GetFieldIndex(output.name) >= 0) {
-      return MakeError(
-          ErrorKind::kUser,
-          Concat("feature ", Quoted(output.name), " is also a column of the entity rows"), {},
-          "ask for full feature names (view__feature) or rename the column");
-    }
-  }
   Labels labels;
   {
     StepTimer timer("entity rows", stats);
@@ -98,8 +87,16 @@ Result<std::shared_ptr<arrow::Table>> RetrieveHistorical(
                       labels.null_key_rows()));
   }
 
+  const std::vector<const PlannedView*> streamable = StreamableViews(plan);
+  std::map<const PlannedView*, ViewArrays> streamed;
+  if (!streamable.empty()) {
+    StepTimer timer("streamed views", stats);
+    GNOMON_ASSIGN_OR_RETURN(
+        streamed, JoinStreamedViews(context, plan, streamable, store, entity_rows, options, stats));
+  }
   SourceReader reader(store, *plan.definitions);
   for (const PlannedView& planned : plan.views) {
+    if (streamed.contains(&planned)) continue;
     GNOMON_RETURN_NOT_OK(
         reader.Want(*planned.view, ColumnsToRead(planned),
                     RangeToRead(planned, labels.min_micros(), labels.max_micros(), options)));
@@ -107,6 +104,10 @@ Result<std::shared_ptr<arrow::Table>> RetrieveHistorical(
   PlanInputs inputs;
   inputs.num_rows = labels.num_rows();
   for (const PlannedView& planned : plan.views) {
+    if (const auto found = streamed.find(&planned); found != streamed.end()) {
+      inputs.views.push_back(std::move(found->second));
+      continue;
+    }
     StepTimer timer(Concat("view ", planned.alias), stats);
     ProgressPhase phase(context.progress, Concat("join ", planned.alias), labels.num_rows());
     GNOMON_ASSIGN_OR_RETURN(auto columns, ViewColumns(context, planned, labels, &reader, options));
@@ -114,8 +115,8 @@ Result<std::shared_ptr<arrow::Table>> RetrieveHistorical(
     phase.Advance(labels.num_rows());
     GNOMON_RETURN_NOT_OK(context.Check());
   }
-  stats->source_rows = reader.rows_read();
-  stats->scans = reader.scans();
+  stats->source_rows += reader.rows_read();
+  stats->scans += reader.scans();
   for (const Field& field : plan.request_fields) {
     GNOMON_ASSIGN_OR_RETURN(auto column, RequestColumn(entity_rows, field));
     inputs.request.push_back(std::move(column));
@@ -145,8 +146,10 @@ std::string ExplainRetrieval(const FeaturePlan& plan, const RetrievalOptions& op
     if (planned.alias != view.name) text += Concat(" as ", planned.alias);
     text += Concat(": ", planned.features.size(), " features by (",
                    Join(planned.entity_columns, ", "), ")\n");
-    text += Concat("    scan ", view.source, ": columns ", Join(ColumnsToRead(planned), ", "),
-                   "; row groups outside the labels' time range");
+    text +=
+        Concat("    ", view.is_derived() ? "rows of feature views " : "scan ",
+               view.is_derived() ? Join(view.source_views, ", ") : view.source, ": columns ",
+               Join(ColumnsToRead(planned), ", "), "; row groups outside the labels' time range");
     if (view.is_window()) {
       const auto window = view.LongestWindow();
       text += window ? Concat(" minus ", FormatDuration(*window), " are not read\n")

@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "expr/expression.h"
+#include "feature/engine/parent_rows.h"
 #include "feature/engine/time_unit.h"
 #include "table/column.h"
 
@@ -42,23 +43,15 @@ Result<std::vector<std::string>> SourceColumns(const Definitions& definitions,
   return names;
 }
 
-Result<const DataSource*> SourceOf(const Definitions& definitions, const FeatureView& view) {
-  const DataSource* source = definitions.FindDataSource(view.source);
-  if (source == nullptr) {
-    return Error(ErrorKind::kNotFound, "feature view ", Quoted(view.name),
-                 " names an unknown data source: ", Quoted(view.source));
-  }
-  return source;
-}
-
 /// Adds the transformed columns that are needed, in order.
 Result<std::shared_ptr<arrow::RecordBatch>> Transform(const FeatureView& view,
+                                                      const expr::FunctionSet* functions,
                                                       std::shared_ptr<arrow::RecordBatch> batch,
                                                       const std::set<std::string>& needed) {
   for (const Transformation& step : view.transformations) {
     if (!needed.contains(step.name)) continue;
     GNOMON_ASSIGN_OR_RETURN(expr::Expression parsed, expr::Expression::Parse(step.expression));
-    GNOMON_ASSIGN_OR_RETURN(expr::BoundExpression bound, parsed.Bind(*batch->schema()));
+    GNOMON_ASSIGN_OR_RETURN(expr::BoundExpression bound, parsed.Bind(*batch->schema(), functions));
     GNOMON_ASSIGN_OR_RETURN(auto values, bound.Evaluate(*batch));
     auto field = arrow::field(step.name, bound.type());
     const int place = batch->schema()->GetFieldIndex(step.name);
@@ -135,9 +128,14 @@ Result<std::shared_ptr<arrow::Array>> SourceRows::Column(const std::string& name
 
 Status SourceReader::Want(const FeatureView& view, const std::vector<std::string>& columns,
                           const SourceRange& range) {
-  GNOMON_ASSIGN_OR_RETURN(const DataSource* source, SourceOf(definitions_, view));
-  GNOMON_ASSIGN_OR_RETURN(auto names, SourceColumns(definitions_, view, *source, columns));
-  Scan& scan = wanted_[source->name];
+  GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(definitions_, view));
+  GNOMON_ASSIGN_OR_RETURN(auto names, SourceColumns(definitions_, view, source, columns));
+  if (view.is_derived()) {
+    const FeatureView* parent = OnlyPlainParent(definitions_, view);
+    if (parent == nullptr) return Status::OK();
+    return Want(*parent, ParentFeatures(definitions_, view, names), range);
+  }
+  Scan& scan = wanted_[source.name];
   const size_t before = scan.columns.size();
   for (const std::string& name : names) AddOnce(name, &scan.columns);
   const int64_t min = range.min.value_or(INT64_MIN);
@@ -148,24 +146,38 @@ Status SourceReader::Want(const FeatureView& view, const std::vector<std::string
   return Status::OK();
 }
 
+Result<std::shared_ptr<arrow::Table>> SourceReader::ReadSource(const Context& context,
+                                                               const DataSource& source) {
+  Scan& scan = wanted_[source.name];
+  if (scan.table != nullptr) return scan.table;
+  ScanOptions options{.columns = scan.columns, .time_range = {}};
+  if (scan.min != INT64_MIN || scan.max != INT64_MAX)
+    options.time_range = table::TimeRange{scan.min, scan.max};
+  GNOMON_ASSIGN_OR_RETURN(scan.table, store_.Read(context, source, options));
+  rows_read_ += scan.table->num_rows();
+  ++scans_;
+  return scan.table;
+}
+
 Result<SourceRows> SourceReader::Read(const Context& context, const FeatureView& view,
                                       const std::vector<std::string>& columns,
                                       const SourceRange& range) {
   GNOMON_RETURN_NOT_OK(Want(view, columns, range));
-  GNOMON_ASSIGN_OR_RETURN(const DataSource* source, SourceOf(definitions_, view));
-  Scan& scan = wanted_[source->name];
-  if (scan.table == nullptr) {
-    ScanOptions options{.columns = scan.columns, .time_range = {}};
-    if (scan.min != INT64_MIN || scan.max != INT64_MAX)
-      options.time_range = table::TimeRange{scan.min, scan.max};
-    GNOMON_ASSIGN_OR_RETURN(scan.table, store_.Read(context, *source, options));
-    rows_read_ += scan.table->num_rows();
-    ++scans_;
+  GNOMON_ASSIGN_OR_RETURN(const DataSource view_source, SourceOf(definitions_, view));
+  const DataSource* source = &view_source;
+  std::shared_ptr<arrow::Table> table;
+  if (view.is_derived()) {
+    GNOMON_ASSIGN_OR_RETURN(const auto names, SourceColumns(definitions_, view, *source, columns));
+    GNOMON_ASSIGN_OR_RETURN(
+        table, ReadParentRows(context, view, names, range, definitions_, store_, this));
+  } else {
+    GNOMON_ASSIGN_OR_RETURN(table, ReadSource(context, *source));
   }
   GNOMON_RETURN_NOT_OK(context.Check());
-  GNOMON_ASSIGN_OR_RETURN(auto batch, table::SingleBatch(*scan.table));
+  GNOMON_ASSIGN_OR_RETURN(auto batch, table::SingleBatch(*table));
   GNOMON_ASSIGN_OR_RETURN(auto needed, NeededTransformations(view, columns));
-  GNOMON_ASSIGN_OR_RETURN(batch, Transform(view, std::move(batch), needed));
+  GNOMON_ASSIGN_OR_RETURN(batch,
+                          Transform(view, definitions_.functions(), std::move(batch), needed));
 
   // Which rows stay: the filter is true, the event timestamp is there, the row existed at
   // created_before.
@@ -174,7 +186,8 @@ Result<SourceRows> SourceReader::Read(const Context& context, const FeatureView&
   bool all = time_column->null_count() == 0;
   if (!view.filter.empty()) {
     GNOMON_ASSIGN_OR_RETURN(expr::Expression parsed, expr::Expression::Parse(view.filter));
-    GNOMON_ASSIGN_OR_RETURN(expr::BoundExpression filter, parsed.Bind(*batch->schema()));
+    GNOMON_ASSIGN_OR_RETURN(expr::BoundExpression filter,
+                            parsed.Bind(*batch->schema(), definitions_.functions()));
     GNOMON_ASSIGN_OR_RETURN(kept, filter.Select(*batch));
     all = false;
   } else if (!all || range.created_before) {

@@ -67,6 +67,9 @@ class SourceReader {
     std::shared_ptr<arrow::Table> table;
   };
 
+  Result<std::shared_ptr<arrow::Table>> ReadSource(const Context& context,
+                                                   const DataSource& source);
+
   const OfflineStore& store_;
   const Definitions& definitions_;
   std::map<std::string, Scan> wanted_;  ///< by data source

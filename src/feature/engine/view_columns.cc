@@ -39,8 +39,9 @@ Result<std::vector<int32_t>> FindIds(const Context& context, const PlannedView& 
         return keys.index->Find(slices, std::span(ids).subspan(static_cast<size_t>(begin),
                                                                static_cast<size_t>(end - begin)));
       });
-  GNOMON_RETURN_NOT_OK(
-      WithContext(status, Concat("join keys of feature view ", Quoted(planned.view->name))));
+  GNOMON_RETURN_NOT_OK(WithContext(
+      status, Concat("join keys ", Join(planned.entity_columns, ", "),
+                     " of the entity rows and feature view ", Quoted(planned.view->name))));
   return ids;
 }
 
@@ -154,12 +155,9 @@ Result<std::vector<std::shared_ptr<arrow::Array>>> WindowColumns(const Context& 
       names.push_back(aggregation->column);
       place = names.end() - 1;
     }
-    pit::AggregateSpec spec{.function = aggregation->function,
-                            .column = static_cast<int>(place - names.begin()),
-                            .window = {},
-                            .k = aggregation->k,
-                            .quantile = aggregation->quantile,
-                            .ddof = aggregation->ddof};
+    GNOMON_ASSIGN_OR_RETURN(pit::AggregateSpec spec, AggregateSpecOf(*aggregation));
+    spec.column = static_cast<int>(place - names.begin());
+    spec.ticks_per_micro = kMicro / unit;
     if (aggregation->time_window)
       spec.window = FloorToUnit(ToNanos(*aggregation->time_window, kMicro), unit);
     specs.push_back(spec);
@@ -177,10 +175,38 @@ Result<std::vector<std::shared_ptr<arrow::Array>>> WindowColumns(const Context& 
 
 }  // namespace
 
+Status CheckEntityRows(const FeaturePlan& plan, const arrow::Schema& schema) {
+  const auto missing = [&](const std::string& name, const std::string& what) {
+    return MakeError(ErrorKind::kUser,
+                     Concat("entity rows have no column ", Quoted(name), ", ", what), {},
+                     Concat("columns: ", Join(schema.field_names(), ", ")));
+  };
+  GNOMON_RETURN_NOT_OK(EventTimestampColumn(schema).status());
+  for (const PlannedOutput& output : plan.outputs) {
+    if (schema.GetFieldIndex(output.name) < 0) continue;
+    return MakeError(
+        ErrorKind::kUser,
+        Concat("feature ", Quoted(output.name), " is also a column of the entity rows"), {},
+        "ask for full feature names (view__feature) or rename the column");
+  }
+  for (const PlannedView& planned : plan.views) {
+    for (const std::string& name : planned.entity_columns) {
+      if (schema.GetFieldByName(name) != nullptr) continue;
+      return missing(name, Concat("a join key of feature view ", Quoted(planned.view->name)));
+    }
+  }
+  for (const Field& field : plan.request_fields) {
+    if (schema.GetFieldByName(field.name) != nullptr) continue;
+    return missing(field.name, "request data of an on-demand feature view");
+  }
+  return Status::OK();
+}
+
 Result<Labels> Labels::Make(const Context& context, const FeaturePlan& plan,
                             const arrow::Table& entity_rows) {
   Labels labels;
   labels.num_rows_ = entity_rows.num_rows();
+  GNOMON_RETURN_NOT_OK(CheckEntityRows(plan, *entity_rows.schema()));
   GNOMON_ASSIGN_OR_RETURN(std::string time_name, EventTimestampColumn(*entity_rows.schema()));
   GNOMON_ASSIGN_OR_RETURN(auto time_column,
                           table::SingleChunk(*entity_rows.GetColumnByName(time_name)));
@@ -207,14 +233,7 @@ Result<Labels> Labels::Make(const Context& context, const FeaturePlan& plan,
       arrow::ArrayVector columns;
       std::vector<std::shared_ptr<arrow::DataType>> types;
       for (const std::string& name : planned.entity_columns) {
-        auto column = entity_rows.GetColumnByName(name);
-        if (column == nullptr) {
-          return MakeError(ErrorKind::kUser,
-                           Concat("entity rows have no column ", Quoted(name),
-                                  ", a join key of feature view ", Quoted(planned.view->name)),
-                           {}, DidYouMean(name, entity_rows.schema()->field_names()));
-        }
-        GNOMON_ASSIGN_OR_RETURN(auto array, table::SingleChunk(*column));
+        GNOMON_ASSIGN_OR_RETURN(auto array, table::SingleChunk(*entity_rows.GetColumnByName(name)));
         types.push_back(array->type());
         columns.push_back(std::move(array));
       }

@@ -49,6 +49,10 @@ class Labels {
   std::map<std::vector<std::string>, Keys> keys_;
 };
 
+/// The errors of entity rows that need no row: no timestamp or several, join keys or request data
+/// that are missing, a column with the name of a feature.
+Status CheckEntityRows(const FeaturePlan& plan, const arrow::Schema& schema);
+
 /// What a view's planned features need to be read, and from when to when.
 std::vector<std::string> ColumnsToRead(const PlannedView& planned);
 SourceRange RangeToRead(const PlannedView& planned, int64_t min_micros, int64_t max_micros,

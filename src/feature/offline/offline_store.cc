@@ -4,10 +4,14 @@
 #include <set>
 #include <utility>
 
+#include <arrow/array.h>
+#include <arrow/array/util.h>
+#include <arrow/chunked_array.h>
 #include <arrow/table.h>
 #include <arrow/type.h>
 
 #include "base/text.h"
+#include "table/column.h"
 
 namespace gnomon::feature {
 namespace {
@@ -39,6 +43,43 @@ class FileOfflineStore : public OfflineStore {
     return arrow::Table::Make(schema, (*rows)->columns(), (*rows)->num_rows());
   }
 
+  Status Append(const Context& context, const DataSource& source, const std::string& part,
+                const arrow::Table& rows) const override {
+    const std::filesystem::path folder = PathOf(source);
+    const bool parquet = source.file_format.empty() || source.file_format == "parquet";
+    if (std::filesystem::is_regular_file(folder) || folder.has_extension() || !parquet) {
+      return MakeError(ErrorKind::kUser,
+                       Concat("data source ", Quoted(source.name),
+                              " is no folder of Parquet files: ", folder.string()),
+                       {},
+                       "rows can be added to a folder only: move the file into one and name it");
+    }
+    std::shared_ptr<const arrow::Table> table = rows.Slice(0);
+    auto schema = SourceSchema(context, source);
+    if (schema.ok()) {
+      GNOMON_ASSIGN_OR_RETURN(table, Conform(source, rows, **schema));
+    } else if (KindOf(schema.status()) != ErrorKind::kNotFound) {
+      return schema.status();
+    }
+    arrow::FieldVector fields;
+    for (const auto& field : table->schema()->fields())
+      fields.push_back(field->WithName(SourceName(source, field->name())));
+    const auto named =
+        arrow::Table::Make(arrow::schema(std::move(fields)), table->columns(), table->num_rows());
+    return In(source, table::WriteTable(context, *named, (folder / (part + ".parquet")).string()));
+  }
+
+  Result<std::shared_ptr<table::PartitionedTable>> Open(const Context& context,
+                                                        const DataSource& source) const override {
+    GNOMON_ASSIGN_OR_RETURN(auto format, FormatOf(source));
+    auto files = table::PartitionedTable::Open(context, PathOf(source), format);
+    if (!files.ok()) return In(source, files.status());
+    GNOMON_ASSIGN_OR_RETURN(auto schema, Mapped(source, *(*files)->schema()));
+    return table::PartitionedTable::Renamed(*std::move(files),
+                                            Concat("data source ", Quoted(source.name)),
+                                            std::move(schema));
+  }
+
   Result<int64_t> CountRows(const Context& context, const DataSource& source) const override {
     table::ReadOptions read;
     GNOMON_ASSIGN_OR_RETURN(read.format, FormatOf(source));
@@ -61,6 +102,33 @@ class FileOfflineStore : public OfflineStore {
 
   static Status In(const DataSource& source, const Status& status) {
     return WithContext(status, Concat("data source ", Quoted(source.name)));
+  }
+
+  /// The rows in the columns and types of the source.
+  static Result<std::shared_ptr<const arrow::Table>> Conform(const DataSource& source,
+                                                             const arrow::Table& rows,
+                                                             const arrow::Schema& schema) {
+    for (const std::string& name : rows.schema()->field_names()) {
+      if (schema.GetFieldIndex(name) >= 0) continue;
+      return In(source, MakeError(ErrorKind::kUser, Concat("there is no column ", Quoted(name)), {},
+                                  DidYouMean(name, schema.field_names())));
+    }
+    std::vector<std::shared_ptr<arrow::ChunkedArray>> columns;
+    for (const auto& field : schema.fields()) {
+      const auto column = rows.GetColumnByName(field->name());
+      std::shared_ptr<arrow::Array> array;
+      if (column == nullptr) {
+        GNOMON_ASSIGN_OR_RETURN(array, arrow::MakeArrayOfNull(field->type(), rows.num_rows()));
+      } else {
+        GNOMON_ASSIGN_OR_RETURN(array, table::SingleChunk(*column));
+        auto cast = table::CastLossless(array, field->type());
+        if (!cast.ok())
+          return In(source, WithContext(cast.status(), Concat("column ", Quoted(field->name()))));
+        array = *std::move(cast);
+      }
+      columns.push_back(std::make_shared<arrow::ChunkedArray>(std::move(array)));
+    }
+    return arrow::Table::Make(arrow::schema(schema.fields()), std::move(columns), rows.num_rows());
   }
 
   /// The name in the file of a column's name after mapping.

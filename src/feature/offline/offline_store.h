@@ -12,6 +12,7 @@
 #include "feature/definition/definition.h"
 #include "feature/definition/repository.h"
 #include "table/file.h"
+#include "table/partitioned_table.h"
 
 namespace gnomon::feature {
 
@@ -35,6 +36,16 @@ class OfflineStore {
   virtual Result<std::shared_ptr<arrow::Table>> Read(const Context& context,
                                                      const DataSource& source,
                                                      const ScanOptions& options) const = 0;
+  /// Adds rows to a source that is a folder, as one Parquet file `part`.parquet that appears whole
+  /// or not at all and replaces a part of that name. Columns carry names after field mapping and
+  /// get the types that the source has; one that the rows lack is null. kUser for a source that is
+  /// a file or a glob, a column that the source does not have (with the nearest) and a value that
+  /// its type cannot hold. The folder is made when it does not exist.
+  virtual Status Append(const Context& context, const DataSource& source, const std::string& part,
+                        const arrow::Table& rows) const = 0;
+  /// The source as partitions that are read when they are needed, under the names of SourceSchema.
+  virtual Result<std::shared_ptr<table::PartitionedTable>> Open(const Context& context,
+                                                                const DataSource& source) const = 0;
   /// Rows of the source when it is cheap to know, else -1.
   virtual Result<int64_t> CountRows(const Context& context, const DataSource& source) const = 0;
 };

@@ -48,12 +48,9 @@ Result<WindowReader> WindowReader::Make(const OnlineTable& table, const FeatureV
     const int field = table.schema->GetFieldIndex(aggregation->column);
     auto column = std::ranges::find(reader.fields_, field);
     if (column == reader.fields_.end()) column = reader.fields_.insert(column, field);
-    reader.specs_.push_back({.function = aggregation->function,
-                             .column = static_cast<int>(column - reader.fields_.begin()) - 1,
-                             .window = aggregation->time_window,
-                             .k = aggregation->k,
-                             .quantile = aggregation->quantile,
-                             .ddof = aggregation->ddof});
+    GNOMON_ASSIGN_OR_RETURN(pit::AggregateSpec spec, AggregateSpecOf(*aggregation));
+    spec.column = static_cast<int>(column - reader.fields_.begin()) - 1;
+    reader.specs_.push_back(std::move(spec));
     reader.types_.push_back(feature->dtype.ToArrow());
   }
   return reader;

@@ -24,8 +24,10 @@ const Field* FindIn(const std::vector<Field>& schema, std::string_view name) {
 }
 
 Status UnknownView(const Definitions& definitions, const std::string& name) {
-  return MakeError(ErrorKind::kNotFound, Concat("feature view does not exist: ", Quoted(name)), {},
-                   DidYouMean(name, definitions.ViewNames()));
+  const auto names = definitions.ViewNames();
+  return MakeError(
+      ErrorKind::kNotFound, Concat("feature view does not exist: ", Quoted(name)), {},
+      names.empty() ? "nothing has been applied yet; run: gnomon apply" : DidYouMean(name, names));
 }
 
 Status UnknownFeature(const std::string& view, const std::string& feature,
@@ -194,15 +196,15 @@ class Planner {
   }
 
   /// Binds the expression so that it gives the declared type.
-  static Result<expr::BoundExpression> BindAs(const std::string& text,
-                                              const expr::Expression& parsed,
-                                              const arrow::Schema& schema, ValueType dtype) {
-    GNOMON_ASSIGN_OR_RETURN(expr::BoundExpression bound, parsed.Bind(schema));
+  Result<expr::BoundExpression> BindAs(const std::string& text, const expr::Expression& parsed,
+                                       const arrow::Schema& schema, ValueType dtype) const {
+    const expr::FunctionSet* const functions = plan_.definitions->functions();
+    GNOMON_ASSIGN_OR_RETURN(expr::BoundExpression bound, parsed.Bind(schema, functions));
     if (bound.type()->Equals(*dtype.ToArrow())) return bound;
     GNOMON_ASSIGN_OR_RETURN(
         expr::Expression cast,
         expr::Expression::Parse(Concat("cast((", text, ") as ", dtype.ToString(), ")")));
-    return cast.Bind(schema);
+    return cast.Bind(schema, functions);
   }
 
   /// A column of an on-demand expression: an earlier field of the same view, a request field,

@@ -69,16 +69,21 @@ Result<std::string> FingerprintOf(const Definitions& definitions,
     for (const Transformation& step : view.transformations)
       text += Concat(step.name, " = ", step.expression, "\n");
     for (const Aggregation& aggregation : view.aggregations) {
-      text += Concat(aggregation.name, " = ", pit::NameOf(aggregation.function), "(",
-                     aggregation.column, ") over ", aggregation.time_window.value_or(-1), " k ",
-                     aggregation.k, " q ", aggregation.quantile, " ddof ", aggregation.ddof, "\n");
+      text += Concat(aggregation.name, " = ", FunctionName(aggregation), "(", aggregation.column,
+                     ") over ", aggregation.time_window.value_or(-1), " k ", aggregation.k, " q ",
+                     aggregation.quantile, " ddof ", aggregation.ddof, "\n");
     }
+    for (const std::string& id : PluginIds(plan.definitions->plugins, view))
+      text += Concat("plugin ", id, "\n");
     for (const Field* field : planned.features) Describe(*field, &text);
   }
   for (const PlannedExpression& expression : plan.expressions) {
     const auto index = static_cast<size_t>(expression.field - expression.view->schema.data());
     text += Concat("\nexpression ", expression.view->expressions[index].expression, " as ");
     Describe(*expression.field, &text);
+    const std::string& code = expression.view->expressions[index].expression;
+    for (const std::string& id : PluginIds(plan.definitions->plugins, {code}, {}))
+      text += Concat("plugin ", id, "\n");
   }
   for (const PlannedOutput& output : plan.outputs) text += Concat("\noutput ", output.name);
   return Sha256Hex(text);

@@ -37,6 +37,7 @@ Result<FeatureService> ReadFeatureService(const Definitions& definitions,
 /// Replaces the project's part of `side` by the on-demand views and service parts of `wanted`; jobs
 /// stay.
 void WriteSide(const Definitions& wanted, int64_t now, gnomon::proto::SideProject* side);
+std::vector<PluginUse> ReadPlugins(const gnomon::proto::SideProject& side);
 Result<OnDemandFeatureView> ReadOnDemandView(const gnomon::proto::SideOnDemandView& message);
 
 /// The project's part of a registry. What cannot be read is left out and told in `notes`, one line

@@ -2,35 +2,15 @@
 #include <limits>
 #include <utility>
 
-#include <google/protobuf/util/json_util.h>
-
 #include "base/time.h"
 #include "feature/registry/feast_message_internal.h"
-#include "gnomon/spec_tag.pb.h"
+#include "feature/registry/spec_tag_internal.h"
 
 namespace gnomon::feature {
 
 namespace {
 
-using TagMap = google::protobuf::Map<std::string, std::string>;
-
 std::map<std::string, std::string> MapOf(const TagMap& map) { return {map.begin(), map.end()}; }
-
-// Takes our tag out of `tags` and reads it.
-template <typename Spec>
-Result<Spec> TakeSpecTag(Tags* tags) {
-  Spec spec;
-  const auto found = tags->find(std::string(kSpecTag));
-  if (found == tags->end()) return spec;
-  google::protobuf::util::JsonParseOptions options;
-  options.ignore_unknown_fields = true;
-  const auto status = google::protobuf::util::JsonStringToMessage(found->second, &spec, options);
-  if (!status.ok()) {
-    return Error(ErrorKind::kDataLoss, "the tag ", kSpecTag, " is broken: ", status.ToString());
-  }
-  tags->erase(found);
-  return spec;
-}
 
 Result<ValueType> TypeOf(int number) {
   if (number == 0) return ValueType{};
@@ -55,7 +35,10 @@ Result<Aggregation> ReadAggregation(const gnomon::proto::AggregationSpec& spec) 
   if (!spec.column_type().empty()) {
     GNOMON_ASSIGN_OR_RETURN(aggregation.column_type, ValueType::Parse(spec.column_type()));
   }
-  GNOMON_ASSIGN_OR_RETURN(aggregation.function, pit::ParseAggregateFunction(spec.function()));
+  // What we do not know is a plug-in's: its library may be missing, now or for ever.
+  const auto function = pit::ParseAggregateFunction(spec.function());
+  aggregation.function = function.ok() ? *function : pit::AggregateFunction::kCustom;
+  if (!function.ok()) aggregation.custom.name = spec.function();
   aggregation.name = spec.name();
   if (spec.has_time_window()) aggregation.time_window = spec.time_window();
   if (spec.has_slide_interval()) aggregation.slide_interval = spec.slide_interval();
@@ -120,15 +103,17 @@ Result<DataSource> ReadDataSource(const feast::core::DataSource& message) {
 }
 
 Result<FeatureView> ReadFeatureView(const feast::core::FeatureViewSpec& spec) {
-  if (spec.source_views_size() > 0) return Error(ErrorKind::kUnsupported, "source_views");
   if (spec.has_feature_transformation()) {
     return Error(ErrorKind::kUnsupported, "a Python transformation");
   }
-  if (!spec.has_batch_source()) return Error(ErrorKind::kUnsupported, "no batch source");
-  GNOMON_ASSIGN_OR_RETURN(const DataSource source, ReadDataSource(spec.batch_source()));
   FeatureView view;
   view.name = spec.name();
-  view.source = source.name;
+  for (const auto& parent : spec.source_views()) view.source_views.push_back(parent.name());
+  if (!view.is_derived()) {
+    if (!spec.has_batch_source()) return Error(ErrorKind::kUnsupported, "no batch source");
+    GNOMON_ASSIGN_OR_RETURN(const DataSource source, ReadDataSource(spec.batch_source()));
+    view.source = source.name;
+  }
   for (const std::string& entity : spec.entities()) {
     if (entity != kDummyEntity) view.entities.push_back(entity);
   }
@@ -143,6 +128,7 @@ Result<FeatureView> ReadFeatureView(const feast::core::FeatureViewSpec& spec) {
   view.owner = spec.owner();
   GNOMON_ASSIGN_OR_RETURN(const auto extra, TakeSpecTag<gnomon::proto::ViewSpec>(&view.tags));
   view.filter = extra.filter();
+  view.sink_source = extra.sink_source();
   for (const auto& item : extra.transformations()) {
     view.transformations.push_back({item.name(), item.expression()});
   }

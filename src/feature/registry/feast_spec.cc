@@ -3,11 +3,10 @@
 
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-#include <google/protobuf/util/json_util.h>
 
 #include "base/time.h"
 #include "feature/registry/feast_message_internal.h"
-#include "gnomon/spec_tag.pb.h"
+#include "feature/registry/spec_tag_internal.h"
 
 namespace gnomon::feature {
 
@@ -15,22 +14,9 @@ namespace {
 
 constexpr std::string_view kFileSourceClass = "feast.infra.offline_stores.file_source.FileSource";
 
-using TagMap = google::protobuf::Map<std::string, std::string>;
-
 void WriteMap(const std::map<std::string, std::string>& values, TagMap* map) {
   map->clear();
   for (const auto& [key, value] : values) (*map)[key] = value;
-}
-
-// Sets the tag `gnomon.spec`; an empty message leaves it out.
-void WriteSpecTag(const google::protobuf::Message& spec, TagMap* tags) {
-  if (spec.ByteSizeLong() == 0) return;
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  std::string json;
-  const auto status = google::protobuf::util::MessageToJsonString(spec, &json, options);
-  GNOMON_CHECK(status.ok(), status.ToString());
-  (*tags)[std::string(kSpecTag)] = std::move(json);
 }
 
 void WriteField(const Field& field, feast::core::FeatureSpecV2* message) {
@@ -61,7 +47,7 @@ gnomon::proto::AggregationSpec SpecOf(const Aggregation& aggregation) {
   if (aggregation.column_type.base != ValueType::kInvalid) {
     spec.set_column_type(aggregation.column_type.ToString());
   }
-  spec.set_function(pit::NameOf(aggregation.function));
+  spec.set_function(FunctionName(aggregation));
   spec.set_name(aggregation.name);
   if (aggregation.time_window) spec.set_time_window(*aggregation.time_window);
   if (aggregation.slide_interval) spec.set_slide_interval(*aggregation.slide_interval);
@@ -78,6 +64,7 @@ gnomon::proto::ViewSpec SpecOf(const FeatureView& view) {
     *spec.add_aggregations() = SpecOf(aggregation);
   }
   spec.set_filter(view.filter);
+  spec.set_sink_source(view.sink_source);
   for (const Transformation& item : view.transformations) {
     auto* message = spec.add_transformations();
     message->set_name(item.name);
@@ -103,6 +90,14 @@ void WriteEntityColumns(const Definitions& definitions, const FeatureView& view,
   WriteFields(keys, spec->mutable_entity_columns());
 }
 
+/// Feast wants a batch source of every view; a view over views has that of its rows in the end.
+const DataSource& RootSource(const Definitions& definitions, const FeatureView& view) {
+  const std::string root = RootSources(definitions, view).at(0);
+  const DataSource* source = definitions.FindDataSource(root);
+  GNOMON_CHECK(source != nullptr, root);
+  return *source;
+}
+
 void WriteProjection(const Definitions& definitions, const FeatureView& view,
                      const Projection& projection, feast::core::FeatureViewProjection* message) {
   message->set_feature_view_name(projection.view);
@@ -117,14 +112,23 @@ void WriteProjection(const Definitions& definitions, const FeatureView& view,
     fields.push_back(field != nullptr ? *field : Field{feature, {}, {}, {}});
   }
   WriteFields(fields, message->mutable_feature_columns());
-  const DataSource* source = definitions.FindDataSource(view.source);
-  GNOMON_CHECK(source != nullptr, view.source);
-  message->set_timestamp_field(source->timestamp_field);
-  message->set_created_timestamp_column(source->created_timestamp_column);
-  WriteDataSource(*source, message->mutable_batch_source());
+  const DataSource& source = RootSource(definitions, view);
+  message->set_timestamp_field(source.timestamp_field);
+  message->set_created_timestamp_column(source.created_timestamp_column);
+  WriteDataSource(source, message->mutable_batch_source());
 }
 
 }  // namespace
+
+void WriteSpecTag(const google::protobuf::Message& spec, TagMap* tags) {
+  if (spec.ByteSizeLong() == 0) return;
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  const auto status = google::protobuf::util::MessageToJsonString(spec, &json, options);
+  GNOMON_CHECK(status.ok(), status.ToString());
+  (*tags)[std::string(kSpecTag)] = std::move(json);
+}
 
 std::string SerializeMessage(const google::protobuf::Message& message) {
   std::string bytes;
@@ -174,9 +178,13 @@ void WriteFeatureView(const Definitions& definitions, const FeatureView& view,
   WriteFields(view.schema, spec->mutable_features());
   spec->mutable_ttl()->set_seconds(view.ttl / kMicrosPerSecond);
   spec->mutable_ttl()->set_nanos(static_cast<int32_t>(view.ttl % kMicrosPerSecond * 1000));
-  const DataSource* source = definitions.FindDataSource(view.source);
-  GNOMON_CHECK(source != nullptr, view.source);
-  WriteDataSource(*source, spec->mutable_batch_source());
+  WriteDataSource(RootSource(definitions, view), spec->mutable_batch_source());
+  spec->clear_source_views();
+  for (const std::string& name : view.source_views) {
+    const FeatureView* parent = definitions.FindFeatureView(name);
+    GNOMON_CHECK(parent != nullptr, name);
+    WriteFeatureView(definitions, *parent, spec->add_source_views());
+  }
   spec->set_online(view.online);
   spec->set_description(view.description);
   spec->set_owner(view.owner);

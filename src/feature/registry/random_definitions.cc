@@ -103,7 +103,15 @@ class Maker {
     for (const Entity& entity : all_.entities) {
       if (Flip()) view.entities.push_back(entity.name);
     }
-    view.source = Pick(all_.data_sources).name;
+    if (!all_.feature_views.empty() && Below(4) == 0) {
+      view.source_views = {Pick(all_.feature_views).name};
+    } else {
+      view.source = Pick(all_.data_sources).name;
+    }
+    if (Below(4) == 0 && all_.data_sources.size() > 1) {
+      const std::string& sink = Pick(all_.data_sources).name;
+      if (sink != view.source) view.sink_source = sink;
+    }
     view.ttl = Flip() ? 0 : Below(int64_t{1} << 50);
     view.online = Flip();
     if (Flip()) view.filter = "x > 0 and s = 'it''s'";

@@ -13,6 +13,7 @@
 #include "feature/registry/feast_message_internal.h"
 #include "feature/registry/registry_change_internal.h"
 #include "feature/registry/registry_file_internal.h"
+#include "feature/registry/saved_dataset_internal.h"
 
 namespace gnomon::feature {
 
@@ -169,6 +170,10 @@ class FileRegistry : public Registry {
   Status AddInterval(const Context& context, const std::string& view,
                      MaterializationInterval interval) override;
   Status PutJob(const Context& context, const MaterializationJob& job) override;
+  std::vector<SavedDataset> SavedDatasets() const override;
+  Status PutSavedDataset(const Context& context, const SavedDataset& dataset,
+                         bool overwrite) override;
+  Status DeleteSavedDataset(const Context& context, const std::string& name) override;
   Result<std::string> DumpJson() const override;
 
  private:
@@ -332,6 +337,41 @@ Status FileRegistry::PutJob(const Context& context, const MaterializationJob& jo
         std::ranges::find_if(*jobs, [&](const auto& item) { return item.id() == job.id; });
     WriteJob(job, known != jobs->end() ? &*known : jobs->Add());
     if (jobs->size() > kMaxJobs) jobs->DeleteSubrange(0, jobs->size() - kMaxJobs);
+    return true;
+  });
+}
+
+std::vector<SavedDataset> FileRegistry::SavedDatasets() const {
+  const auto snapshot = Current();
+  std::vector<SavedDataset> datasets;
+  for (const auto& item : snapshot->content.registry.saved_datasets()) {
+    if (item.spec().project() == project_) datasets.push_back(ReadSavedDataset(item));
+  }
+  std::ranges::sort(datasets, {}, &SavedDataset::name);
+  return datasets;
+}
+
+Status FileRegistry::PutSavedDataset(const Context& context, const SavedDataset& dataset,
+                                     bool overwrite) {
+  return Write(context, [&](const Snapshot&, RegistryContent* after) -> Result<bool> {
+    auto* known = FindSavedDataset(project_, dataset.name, &after->registry);
+    if (known != nullptr && !overwrite) {
+      return MakeError(ErrorKind::kConflict,
+                       Concat("a saved dataset of this name exists: ", Quoted(dataset.name)), {},
+                       "choose another name, or overwrite it");
+    }
+    auto* message = known != nullptr ? known : after->registry.add_saved_datasets();
+    WriteSavedDataset(dataset, project_, context.clock->NowMicros(), message);
+    return true;
+  });
+}
+
+Status FileRegistry::DeleteSavedDataset(const Context& context, const std::string& name) {
+  return Write(context, [&](const Snapshot&, RegistryContent* after) -> Result<bool> {
+    const auto* known = FindSavedDataset(project_, name, &after->registry);
+    if (known == nullptr) return Error(ErrorKind::kNotFound, "no saved dataset ", Quoted(name));
+    auto* all = after->registry.mutable_saved_datasets();
+    all->erase(std::ranges::find_if(*all, [&](const auto& item) { return &item == known; }));
     return true;
   });
 }

@@ -47,12 +47,43 @@ struct ViewState {
   std::optional<int64_t> Watermark() const;
 };
 
+/// What a column of a saved dataset holds. NaN counts as a value, not as a null.
+struct ColumnStatistics {
+  std::string name;
+  std::string type;  ///< Arrow's name
+  int64_t nulls = 0;
+  std::optional<int64_t> distinct;  ///< values; absent for floats and nested types
+  std::string min;                  ///< as text; empty: no order, or no value but NaN
+  std::string max;
+  std::optional<double> mean;  ///< of finite numbers
+  std::optional<double> std;   ///< of the sample; absent below two values
+  bool operator==(const ColumnStatistics&) const = default;
+};
+
+/// A retrieval that was kept: where it lies, what it is made of and what it holds.
+struct SavedDataset {
+  std::string name;
+  std::string path;                   ///< relative to the repository when it lies in it
+  std::vector<std::string> features;  ///< "view:feature"
+  std::vector<std::string> join_keys;
+  bool full_feature_names = false;
+  std::string feature_service;
+  Tags tags;
+  int64_t rows = 0;
+  std::string fingerprint;  ///< of the values, table::Fingerprint
+  std::vector<ColumnStatistics> columns;
+  int64_t created = 0;               ///< microseconds
+  std::optional<int64_t> min_event;  ///< absent without rows
+  std::optional<int64_t> max_event;
+  bool operator==(const SavedDataset&) const = default;
+};
+
 /// What apply would do, one line per object.
 struct RegistryChange {
   enum class Action { kCreate, kUpdate, kDelete, kUnchanged };
   Action action;
-  std::string kind;  ///< "entity", "data source", "feature view", "on demand feature view",
-                     ///< "feature service"
+  std::string kind;  ///< "plug-in library", "entity", "data source", "feature view", "on demand
+                     ///< feature view", "feature service"
   std::string name;
   std::vector<std::string> details;  ///< "ttl: 1d -> 2d"
 };
@@ -92,6 +123,14 @@ class Registry {
                              MaterializationInterval interval) = 0;
   /// Inserts or replaces by id; the last 1000 are kept.
   virtual Status PutJob(const Context& context, const MaterializationJob& job) = 0;
+
+  /// In order of name. Those that another tool wrote have no statistics.
+  virtual std::vector<SavedDataset> SavedDatasets() const = 0;
+  /// kConflict when the name is taken and `overwrite` is false.
+  virtual Status PutSavedDataset(const Context& context, const SavedDataset& dataset,
+                                 bool overwrite) = 0;
+  /// Forgets it; the file stays. kNotFound.
+  virtual Status DeleteSavedDataset(const Context& context, const std::string& name) = 0;
 
   /// The whole registry as JSON text (Feast's message by protobuf's JSON mapping, and our side
   /// file).

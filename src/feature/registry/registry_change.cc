@@ -68,7 +68,7 @@ std::string ShowField(const Field& field) { return field.dtype.ToString(); }
 std::string ShowExpression(const Transformation& item) { return item.expression; }
 
 std::string ShowAggregation(const Aggregation& item) {
-  std::string text = Concat(pit::NameOf(item.function), " of ", item.column);
+  std::string text = Concat(FunctionName(item), " of ", item.column);
   text += item.time_window ? Concat(" over ", FormatDuration(*item.time_window)) : " over all time";
   if (item.slide_interval) text += Concat(", slide ", FormatDuration(*item.slide_interval));
   const Aggregation defaults;
@@ -103,6 +103,8 @@ void Compare(const DataSource& before, const DataSource& after, Details* details
 void Compare(const FeatureView& before, const FeatureView& after, Details* details) {
   details->Compare("entities", before.entities, after.entities);
   details->Compare("source", before.source, after.source);
+  details->Compare("source_views", before.source_views, after.source_views);
+  details->Compare("sink_source", before.sink_source, after.sink_source);
   details->Compare("ttl", FormatDuration(before.ttl), FormatDuration(after.ttl));
   details->Compare("online", before.online, after.online);
   details->Compare("filter", before.filter, after.filter);
@@ -166,6 +168,29 @@ void CompareKind(std::string_view kind, const std::vector<Object>& stored,
   }
 }
 
+void ComparePlugins(const std::vector<PluginUse>& stored, const std::vector<PluginUse>& wanted,
+                    std::vector<RegistryChange>* changes) {
+  using Action = RegistryChange::Action;
+  constexpr std::string_view kKind = "plug-in library";
+  for (const PluginUse& plugin : wanted) {
+    const auto old = std::ranges::find(stored, plugin.path, &PluginUse::path);
+    RegistryChange change{Action::kCreate, std::string(kKind), plugin.path, {}};
+    if (old != stored.end()) {
+      Details details;
+      details.Compare("sha256", old->id, plugin.id);
+      details.Compare("functions", old->functions, plugin.functions);
+      details.Compare("aggregates", old->aggregates, plugin.aggregates);
+      change.details = details.Take();
+      change.action = change.details.empty() ? Action::kUnchanged : Action::kUpdate;
+    }
+    changes->push_back(std::move(change));
+  }
+  for (const PluginUse& plugin : stored) {
+    if (std::ranges::find(wanted, plugin.path, &PluginUse::path) != wanted.end()) continue;
+    changes->push_back({Action::kDelete, std::string(kKind), plugin.path, {}});
+  }
+}
+
 bool SameRows(const DataSource& before, const DataSource& after) {
   Details details;
   Compare(before, after, &details);
@@ -182,7 +207,8 @@ bool SameFields(const std::vector<Field>& before, const std::vector<Field>& afte
 // by it.
 bool SameRows(const FeatureView& before, const FeatureView& after) {
   return before.entities == after.entities && before.source == after.source &&
-         before.filter == after.filter && before.transformations == after.transformations &&
+         before.source_views == after.source_views && before.filter == after.filter &&
+         before.transformations == after.transformations &&
          before.aggregations == after.aggregations && SameFields(before.schema, after.schema);
 }
 
@@ -195,11 +221,28 @@ bool SameKeys(const Definitions& stored, const Definitions& wanted, const Featur
   });
 }
 
+bool SameOrigin(const Definitions& stored, const Definitions& wanted, const std::string& name) {
+  const FeatureView* before = stored.FindFeatureView(name);
+  const FeatureView* after = wanted.FindFeatureView(name);
+  if (before == nullptr || after == nullptr) return false;
+  if (!SameRows(*before, *after) || !SameKeys(stored, wanted, *after)) return false;
+  if (PluginIds(stored.plugins, *before) != PluginIds(wanted.plugins, *after)) return false;
+  if (after->is_derived()) {
+    return std::ranges::all_of(after->source_views, [&](const std::string& parent) {
+      return SameOrigin(stored, wanted, parent);
+    });
+  }
+  const DataSource* old_source = stored.FindDataSource(before->source);
+  const DataSource* new_source = wanted.FindDataSource(after->source);
+  return old_source != nullptr && new_source != nullptr && SameRows(*old_source, *new_source);
+}
+
 }  // namespace
 
 std::vector<RegistryChange> CompareDefinitions(const Definitions& stored,
                                                const Definitions& wanted) {
   std::vector<RegistryChange> changes;
+  ComparePlugins(stored.plugins, wanted.plugins, &changes);
   CompareKind("entity", stored.entities, wanted.entities, &changes);
   CompareKind("data source", stored.data_sources, wanted.data_sources, &changes);
   CompareKind("feature view", stored.feature_views, wanted.feature_views, &changes);
@@ -212,14 +255,8 @@ std::vector<RegistryChange> CompareDefinitions(const Definitions& stored,
 std::vector<std::string> StaleViews(const Definitions& stored, const Definitions& wanted) {
   std::vector<std::string> stale;
   for (const FeatureView& view : wanted.feature_views) {
-    const FeatureView* before = stored.FindFeatureView(view.name);
-    if (before == nullptr) continue;
-    const DataSource* old_source = stored.FindDataSource(before->source);
-    const DataSource* new_source = wanted.FindDataSource(view.source);
-    const bool same = SameRows(*before, view) && SameKeys(stored, wanted, view) &&
-                      old_source != nullptr && new_source != nullptr &&
-                      SameRows(*old_source, *new_source);
-    if (!same) stale.push_back(view.name);
+    if (stored.FindFeatureView(view.name) == nullptr) continue;
+    if (!SameOrigin(stored, wanted, view.name)) stale.push_back(view.name);
   }
   return stale;
 }

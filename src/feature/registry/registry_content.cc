@@ -213,6 +213,24 @@ void AddEmbeddedSource(const feast::core::FeatureViewSpec& spec, Definitions* de
   }
 }
 
+/// Views over views that could not be read are left out too.
+void DropOrphans(Definitions* definitions, std::vector<std::string>* notes) {
+  for (bool dropped = true; dropped;) {
+    dropped = false;
+    for (auto view = definitions->feature_views.begin();
+         !dropped && view != definitions->feature_views.end(); ++view) {
+      const auto missing = std::ranges::find_if(view->source_views, [&](const std::string& name) {
+        return definitions->FindFeatureView(name) == nullptr;
+      });
+      if (missing == view->source_views.end()) continue;
+      notes->push_back(Concat("feature view ", Quoted(view->name), ": its source view ",
+                              Quoted(*missing), " is not readable"));
+      definitions->feature_views.erase(view);
+      dropped = true;
+    }
+  }
+}
+
 }  // namespace
 
 Definitions ReadDefinitions(const feast::core::Registry& registry,
@@ -250,6 +268,7 @@ Definitions ReadDefinitions(const feast::core::Registry& registry,
     AddEmbeddedSource(message.spec(), &definitions);
     definitions.feature_views.push_back(std::move(*view));
   }
+  DropOrphans(&definitions, notes);
   for (const auto& message : registry.feature_services()) {
     if (ProjectOf(message) != project) continue;
     auto service = ReadFeatureService(definitions, message.spec());
@@ -262,6 +281,7 @@ Definitions ReadDefinitions(const feast::core::Registry& registry,
   if (side != nullptr) {
     ReadOnDemandViews(*side, &definitions, notes);
     ReadSideServices(*side, &definitions, notes);
+    definitions.plugins = ReadPlugins(*side);
   }
   return definitions;
 }

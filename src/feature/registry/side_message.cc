@@ -82,6 +82,25 @@ void WriteServices(const Definitions& wanted, gnomon::proto::SideProject* side) 
 void WriteSide(const Definitions& wanted, int64_t now, gnomon::proto::SideProject* side) {
   WriteOnDemandViews(wanted, now, side);
   WriteServices(wanted, side);
+  side->clear_plugins();
+  for (const PluginUse& plugin : wanted.plugins) {
+    gnomon::proto::SidePlugin* message = side->add_plugins();
+    message->set_path(plugin.path);
+    message->set_id(plugin.id);
+    for (const std::string& name : plugin.functions) message->add_functions(name);
+    for (const std::string& name : plugin.aggregates) message->add_aggregates(name);
+  }
+}
+
+std::vector<PluginUse> ReadPlugins(const gnomon::proto::SideProject& side) {
+  std::vector<PluginUse> plugins;
+  for (const auto& message : side.plugins()) {
+    plugins.push_back({.path = message.path(),
+                       .id = message.id(),
+                       .functions = {message.functions().begin(), message.functions().end()},
+                       .aggregates = {message.aggregates().begin(), message.aggregates().end()}});
+  }
+  return plugins;
 }
 
 Result<OnDemandFeatureView> ReadOnDemandView(const gnomon::proto::SideOnDemandView& message) {

@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "feature/offline/offline_store.h"
 #include "feature/store/feature_store_internal.h"
+#include "feature/store/plugin_extensions.h"
 #include "feature/store/retrieval_job.h"
 #include "table/file.h"
 
@@ -36,6 +37,13 @@ std::string CacheKey(const FeatureRequest& request) {
   return key;
 }
 
+/// A folder that materialization makes when it first writes there.
+bool IsSinkOnly(const Definitions& definitions, const std::string& source) {
+  const auto& views = definitions.feature_views;
+  return std::ranges::find(views, source, &FeatureView::sink_source) != views.end() &&
+         std::ranges::find(views, source, &FeatureView::source) == views.end();
+}
+
 }  // namespace
 
 FeatureStore::FeatureStore() : impl_(std::make_unique<Impl>()) {}
@@ -53,8 +61,13 @@ Result<std::unique_ptr<FeatureStore>> FeatureStore::Open(const Context& context,
   std::unique_ptr<FeatureStore> store(new FeatureStore);
   Impl& impl = *store->impl_;
   impl.config = std::move(config);
+  GNOMON_ASSIGN_OR_RETURN(impl.extensions, LoadExtensions(impl.config.plugins, impl.config.folder));
   GNOMON_ASSIGN_OR_RETURN(impl.registry,
                           Registry::Open(context, impl.config.registry.path, impl.config.project));
+  for (const std::string& warning :
+       PluginWarnings(*impl.registry->definitions(), impl.extensions.get())) {
+    LogWarning("feature", warning);
+  }
   GNOMON_ASSIGN_OR_RETURN(impl.offline, OpenOfflineStore(impl.config));
   GNOMON_ASSIGN_OR_RETURN(impl.online, OpenOnlineStore(impl.config.online_store));
   return store;
@@ -62,22 +75,54 @@ Result<std::unique_ptr<FeatureStore>> FeatureStore::Open(const Context& context,
 
 const RepositoryConfig& FeatureStore::config() const { return impl_->config; }
 const Registry& FeatureStore::registry() const { return *impl_->registry; }
-std::shared_ptr<const Definitions> FeatureStore::definitions() const {
-  return impl_->registry->definitions();
+std::shared_ptr<const Definitions> FeatureStore::Impl::LinkedDefinitions() {
+  auto now = registry->definitions();
+  if (extensions == nullptr && now->plugins.empty()) return now;
+  MutexLock lock(mutex);
+  if (applied != now) {
+    linked = LinkApplied(*now, extensions);
+    applied = std::move(now);
+  }
+  return linked;
 }
+
+std::shared_ptr<const Definitions> FeatureStore::definitions() const {
+  return impl_->LinkedDefinitions();
+}
+
+std::shared_ptr<const Extensions> FeatureStore::extensions() const { return impl_->extensions; }
 
 Result<Definitions> FeatureStore::LoadRepository() const {
-  return LoadDefinitions(impl_->config.folder);
+  GNOMON_ASSIGN_OR_RETURN(LoadedDefinitions loaded,
+                          LoadDefinitionsWithPlaces(impl_->config.folder, impl_->extensions));
+  auto kept = std::make_shared<const LoadedDefinitions>(std::move(loaded));
+  MutexLock lock(impl_->mutex);
+  impl_->loaded = kept;
+  return kept->definitions;
 }
 
-Result<Definitions> FeatureStore::Resolve(const Context& context,
-                                          const Definitions& definitions) const {
+Result<Definitions> FeatureStore::Resolve(const Context& context, const Definitions& given) const {
+  LoadedDefinitions loaded = impl_->WithPlaces(given);
+  loaded.definitions = WithExtensions(given, impl_->extensions);
+  Definitions& definitions = loaded.definitions;
+  definitions.plugins.clear();
+  if (impl_->extensions != nullptr) definitions.plugins = impl_->extensions->plugins;
   GNOMON_RETURN_NOT_OK(Validate(definitions));
   std::map<std::string, std::shared_ptr<arrow::Schema>> schemas;
   for (const DataSource& source : definitions.data_sources) {
-    GNOMON_ASSIGN_OR_RETURN(schemas[source.name], impl_->offline->SourceSchema(context, source));
+    auto schema = impl_->offline->SourceSchema(context, source);
+    if (!schema.ok() && KindOf(schema.status()) == ErrorKind::kNotFound &&
+        IsSinkOnly(definitions, source.name)) {
+      continue;
+    }
+    if (!schema.ok()) {
+      const bool placed = !LocationOf(schema.status()).file.empty();
+      return placed ? schema.status()
+                    : WithLocation(schema.status(), loaded.Find("data source", source.name));
+    }
+    schemas[source.name] = *std::move(schema);
   }
-  return ResolveSchemas(definitions, schemas);
+  return ResolveLoaded(loaded, schemas);
 }
 
 Result<std::vector<RegistryChange>> FeatureStore::Plan(const Context& context,
@@ -117,9 +162,10 @@ Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
   GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, PlanOf(definitions(), request));
   return MakeEntityRowsJob(
       std::move(plan), *impl_->offline,
-      [entity_rows](const Context&) -> Result<std::shared_ptr<arrow::Table>> {
-        return entity_rows;
-      },
+      {.read = [entity_rows](const Context&) -> Result<std::shared_ptr<arrow::Table>> {
+         return entity_rows;
+       },
+       .file = {}},
       options);
 }
 
@@ -129,11 +175,12 @@ Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
   GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, PlanOf(definitions(), request));
   return MakeEntityRowsJob(
       std::move(plan), *impl_->offline,
-      [entity_file](const Context& context) -> Result<std::shared_ptr<arrow::Table>> {
-        auto rows = table::ReadTable(context, entity_file);
-        if (!rows.ok()) return WithContext(rows.status(), "entity rows");
-        return rows;
-      },
+      {.read = [entity_file](const Context& context) -> Result<std::shared_ptr<arrow::Table>> {
+         auto rows = table::ReadTable(context, entity_file);
+         if (!rows.ok()) return WithContext(rows.status(), "entity rows");
+         return rows;
+       },
+       .file = entity_file},
       options);
 }
 

@@ -42,7 +42,13 @@ class RetrievalJob {
   virtual Result<int64_t> WriteTo(const Context& context, const std::string& path) const = 0;
   /// Of the last run.
   virtual RetrievalStats Stats() const = 0;
+  virtual const FeaturePlan& plan() const = 0;
 };
+
+/// Feast's PushMode.
+enum class PushMode { kOnline, kOffline, kOnlineAndOffline };
+/// "online", "offline", "online_and_offline".
+Result<PushMode> ParsePushMode(std::string_view text);
 
 struct MaterializeRequest {
   int64_t start = INT64_MIN;            ///< microseconds, inclusive
@@ -75,6 +81,8 @@ class FeatureStore {
   const RepositoryConfig& config() const;
   const Registry& registry() const;
   std::shared_ptr<const Definitions> definitions() const;
+  /// What the plug-in libraries of feature_store.yaml add; null when there are none.
+  std::shared_ptr<const Extensions> extensions() const;
 
   /// Checks definitions against the sources' schemas and completes them; what Apply would store.
   Result<Definitions> Resolve(const Context& context, const Definitions& definitions) const;
@@ -120,9 +128,25 @@ class FeatureStore {
 
   /// Writes rows (join keys, the source's timestamp field or `event_timestamp`, features or
   /// aggregated columns) to the online store at once. Older rows never overwrite newer ones; window
-  /// views add the rows to their windows. Returns the number of entity rows.
+  /// views add the rows to their windows. Returns the number of entity rows. Offline, the rows are
+  /// added to the view's data source, which must be a folder (OfflineStore::Append), as one file
+  /// that sorts after the pushes before it; with both, the offline store is written first.
   Result<int64_t> Push(const Context& context, const std::string& view,
-                       const arrow::RecordBatch& rows);
+                       const arrow::RecordBatch& rows, PushMode mode = PushMode::kOnline);
+
+  /// Runs the job, writes its rows to `path` (format by suffix) and registers them under `name`
+  /// with their fingerprint and what each column holds, Feast's create_saved_dataset. kConflict for
+  /// a name that is taken, before anything runs, unless `overwrite`.
+  Result<SavedDataset> SaveDataset(const Context& context, const RetrievalJob& job,
+                                   const std::string& name, const std::string& path,
+                                   bool overwrite = false, const Tags& tags = {});
+  /// kNotFound with the nearest name.
+  Result<SavedDataset> GetSavedDataset(const std::string& name) const;
+  /// Reads it again; kDataLoss when the values are not those that were saved.
+  Result<std::shared_ptr<arrow::Table>> ReadSavedDataset(const Context& context,
+                                                         const std::string& name) const;
+  /// Forgets it; the file stays.
+  Status DeleteSavedDataset(const Context& context, const std::string& name);
 
   Result<std::vector<ViewStatus>> ViewStatuses(const Context& context) const;
 

@@ -1,6 +1,7 @@
 #include "feature/store/feature_store.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <random>
 
@@ -46,6 +47,21 @@ feature_views:
       - {column: amount, function: last_k, k: 3, time_window: 30d, name: recent}
       - {column: amount, function: std, time_window: 30d, name: std_30d}
       - {column: note, function: most_frequent, time_window: 30d, name: note_30d}
+  - name: big
+    entities: [shop]
+    source_views: [latest]
+    transformations: {doubled: amount * 2}
+    filter: amount > 5000
+    schema: [{name: doubled, dtype: Float64}]
+  - name: trend
+    entities: [shop]
+    source_views: [latest, history]
+    transformations: {excess: amount - mean_30d}
+    schema: [{name: excess}]
+  - name: peaks
+    entities: [shop]
+    source_views: [trend]
+    aggregations: [{column: excess, function: max, time_window: 14d, name: excess_max_14d}]
 on_demand_feature_views:
   - name: derived
     sources: [latest, history]
@@ -53,7 +69,7 @@ on_demand_feature_views:
       - {name: ratio, dtype: Float64, expression: "amount / mean_30d"}
       - {name: lag_2, dtype: Float64, expression: "recent[1]"}
 feature_services:
-  - {name: everything, features: [latest, history, derived]}
+  - {name: everything, features: [latest, history, big, trend, peaks, derived]}
 )yaml";
 
 std::shared_ptr<arrow::DataType> Instant() {
@@ -182,6 +198,10 @@ struct Fixture {
   }
 };
 
+int64_t NumFiles(const std::string& folder) {
+  return std::distance(std::filesystem::directory_iterator(folder), {});
+}
+
 TEST_CASE("historical features are the newest row known at each time, within the ttl") {
   Fixture fixture;
   for (int64_t time : {kStart, kStart + 10 * kDay + 1, kStart + 33 * kDay, kEnd + 4 * kDay}) {
@@ -207,6 +227,59 @@ TEST_CASE("historical features are the newest row known at each time, within the
       }
     }
   }
+}
+
+TEST_CASE("a view over views has the rows of its source views") {
+  Fixture fixture;
+  // (shop, time) -> amount - mean_30d as of that time, of every event's time.
+  std::map<std::pair<int64_t, int64_t>, std::optional<double>> excess;
+  std::map<int64_t, std::vector<int64_t>> shops_at;
+  for (const Event& event : fixture.events) shops_at[event.ts].push_back(event.shop);
+  for (const auto& [time, shops] : shops_at) {
+    const auto table = fixture.Historical(time);
+    const auto amounts = table::SingleChunk(*table->GetColumnByName("amount")).ValueOrDie();
+    const auto means = table::SingleChunk(*table->GetColumnByName("mean_30d")).ValueOrDie();
+    for (const int64_t shop : shops) {
+      auto& value = excess[{shop, time}];
+      if (amounts->IsNull(shop) || means->IsNull(shop)) continue;
+      value = static_cast<const arrow::DoubleArray&>(*amounts).Value(shop) -
+              static_cast<const arrow::DoubleArray&>(*means).Value(shop);
+    }
+  }
+  const auto value_of = [](const arrow::Table& table, const char* name, int64_t shop) {
+    const auto column = table::SingleChunk(*table.GetColumnByName(name)).ValueOrDie();
+    std::optional<double> value;
+    if (column->IsValid(shop)) value = static_cast<const arrow::DoubleArray&>(*column).Value(shop);
+    return value;
+  };
+  int64_t checked = 0;
+  for (const int64_t time : {kStart + 10 * kDay + 1, kStart + 33 * kDay, kEnd + 4 * kDay}) {
+    const auto table = fixture.Historical(time);
+    for (int64_t shop = 0; shop < kEntities; ++shop) {
+      const Event* big = nullptr;
+      for (const Event& event : fixture.events) {
+        if (event.shop != shop || event.ts > time || event.amount.value_or(0) <= 5000) continue;
+        if (big == nullptr ||
+            std::pair(event.ts, event.created) >= std::pair(big->ts, big->created))
+          big = &event;
+      }
+      CHECK(value_of(*table, "doubled", shop) ==
+            (big == nullptr ? std::nullopt : std::optional(*big->amount * 2)));
+      std::optional<double> last;
+      std::optional<double> peak;
+      for (auto each = excess.lower_bound({shop, INT64_MIN});
+           each != excess.end() && each->first <= std::pair(shop, time); ++each) {
+        last = each->second;
+        if (each->first.second > time - 14 * kDay && each->second) {
+          peak = std::max(peak.value_or(*each->second), *each->second);
+        }
+      }
+      CHECK(value_of(*table, "excess", shop) == last);
+      CHECK(value_of(*table, "excess_max_14d", shop) == peak);
+      if (big != nullptr && last && peak) ++checked;
+    }
+  }
+  CHECK(checked > kEntities);
 }
 
 TEST_CASE("an online read equals the offline value at any time from the materialization on") {
@@ -239,7 +312,7 @@ TEST_CASE("incremental runs continue at the watermark and give what one run give
   fixture.CheckOnlineEqualsOffline(kEnd);
   CHECK(fixture.store->registry().StateOf("latest").Watermark() == kEnd);
   auto statuses = fixture.store->ViewStatuses(fixture.context).ValueOrDie();
-  REQUIRE(statuses.size() == 2);
+  REQUIRE(statuses.size() == 5);
   CHECK(statuses[0].rows == kEntities);
   CHECK(statuses[0].watermark == kEnd);
 }
@@ -316,6 +389,131 @@ TEST_CASE("wrong requests say what is wrong") {
   const Status status = (*job)->ToTable(fixture.context).status();
   CHECK(KindOf(status) == ErrorKind::kUser);
   CHECK(status.message().find("timestamp") != std::string::npos);
+}
+
+TEST_CASE("a saved dataset knows what it holds and notices when the file changes") {
+  Fixture fixture;
+  const std::string path = fixture.folder.path() + "/kept.parquet";
+  auto job = fixture.store->GetHistoricalFeatures(
+      {.features = {"latest:amount", "latest:note"}, .feature_service = {}},
+      Fixture::EntityRows(kEnd));
+  REQUIRE(job.ok());
+  auto saved = fixture.store->SaveDataset(fixture.context, **job, "kept", path);
+  REQUIRE_MESSAGE(saved.ok(), saved.status().ToString());
+  const auto rows = (*job)->ToTable(fixture.context).ValueOrDie();
+  CHECK(saved->path == "kept.parquet");
+  CHECK(saved->rows == kEntities + 2);
+  CHECK(saved->features == std::vector<std::string>{"latest:amount", "latest:note"});
+  CHECK(saved->join_keys == std::vector<std::string>{"shop"});
+  CHECK(saved->min_event == kEnd);
+  CHECK(saved->max_event == kEnd);
+  REQUIRE(saved->columns.size() == 4);
+  CHECK(saved->columns[0].distinct == kEntities + 2);
+  CHECK(saved->columns[0].min == "0");
+  CHECK(saved->columns[0].max == std::to_string(kEntities + 1));
+  CHECK(saved->columns[0].mean == (kEntities + 1) / 2.0);
+  CHECK(saved->columns[2].nulls == rows->column(2)->null_count());
+  CHECK(saved->columns[3].max <= "c");
+
+  SUBCASE("it is there for another process, value for value") {
+    fixture.Open();
+    CHECK(fixture.store->GetSavedDataset("kept").ValueOrDie() == *saved);
+    CHECK_TABLE_EQ(fixture.store->ReadSavedDataset(fixture.context, "kept"), rows);
+  }
+  SUBCASE("a name is taken once") {
+    auto again = fixture.store->SaveDataset(fixture.context, **job, "kept", path);
+    CHECK(KindOf(again.status()) == ErrorKind::kConflict);
+    CHECK(fixture.store->SaveDataset(fixture.context, **job, "kept", path, true).ok());
+    CHECK(fixture.store->registry().SavedDatasets().size() == 1);
+  }
+  SUBCASE("changed values are found out") {
+    REQUIRE(table::WriteTable(fixture.context, *rows->Slice(1), path).ok());
+    auto read = fixture.store->ReadSavedDataset(fixture.context, "kept");
+    CHECK(KindOf(read.status()) == ErrorKind::kDataLoss);
+  }
+  SUBCASE("it survives an apply, and is forgotten on request") {
+    auto definitions = fixture.store->LoadRepository().ValueOrDie();
+    definitions.feature_services.clear();
+    REQUIRE(fixture.store->Apply(fixture.context, definitions).ok());
+    CHECK(fixture.store->GetSavedDataset("kept").ok());
+    CHECK(fixture.store->DeleteSavedDataset(fixture.context, "kept").ok());
+    CHECK(KindOf(fixture.store->GetSavedDataset("kept").status()) == ErrorKind::kNotFound);
+  }
+}
+
+TEST_CASE("rows pushed offline are there for retrieval, after the rows of the files") {
+  Fixture fixture;
+  const std::string folder = fixture.folder.path();
+  std::filesystem::create_directory(folder + "/events");
+  std::filesystem::rename(folder + "/events.parquet", folder + "/events/a.parquet");
+  std::string yaml = kFeatures;
+  yaml.replace(yaml.find("path: events.parquet"), 20, "path: events");
+  REQUIRE(WriteFileAtomic(folder + "/features.yaml", yaml).ok());
+  auto definitions = fixture.store->LoadRepository().ValueOrDie();
+  REQUIRE(fixture.store->Apply(fixture.context, definitions).ok());
+
+  // Of two pushes of the same time the second wins, as the later row.
+  for (const double amount : {1.5, 2.5}) {
+    const auto rows = table::SingleBatch(*test::TableOf({{"shop", arrow::int32()},
+                                                         {"ts", Instant()},
+                                                         {"created", Instant()},
+                                                         {"amount", arrow::float64()}},
+                                                        Concat("[[3, ", kEnd + 5, ", ", kEnd + 5,
+                                                               ", ", amount, "]]")))
+                          .ValueOrDie();
+    auto pushed = fixture.store->Push(fixture.context, "latest", *rows, PushMode::kOffline);
+    REQUIRE_MESSAGE(pushed.ok(), pushed.status().ToString());
+    CHECK(*pushed == 1);
+    fixture.clock.Advance(kMicrosPerSecond);
+  }
+  const auto amounts =
+      table::SingleChunk(*fixture.Historical(kEnd + 10)->GetColumnByName("amount")).ValueOrDie();
+  CHECK(static_cast<const arrow::DoubleArray&>(*amounts).Value(3) == 2.5);
+
+  const auto wrong = table::SingleBatch(*test::TableOf({{"shop", arrow::int64()},
+                                                        {"ts", Instant()},
+                                                        {"amuont", arrow::float64()}},
+                                                       "[[3, 0, 1]]"))
+                         .ValueOrDie();
+  const auto refused =
+      fixture.store->Push(fixture.context, "latest", *wrong, PushMode::kOffline).status();
+  CHECK(KindOf(refused) == ErrorKind::kUser);
+  CHECK(HintOf(refused).find("amount") != std::string::npos);
+  CHECK(NumFiles(folder + "/events") == 3);
+}
+
+TEST_CASE("what is materialized is kept in the sink, once however often it runs") {
+  Fixture fixture;
+  const std::string folder = fixture.folder.path();
+  std::string yaml = kFeatures;
+  yaml.insert(yaml.find("feature_views:"),
+              "  - {name: kept, type: file, path: kept, timestamp_field: at}\n");
+  const std::string window = "  - name: history\n";
+  yaml.insert(yaml.find(window) + window.size(), "    sink_source: kept\n");
+  REQUIRE(WriteFileAtomic(folder + "/features.yaml", yaml).ok());
+  auto applied =
+      fixture.store->Apply(fixture.context, fixture.store->LoadRepository().ValueOrDie());
+  REQUIRE_MESSAGE(applied.ok(), applied.status().ToString());
+  fixture.Materialize(kStart + 10 * kDay);
+  fixture.Materialize(kStart + 10 * kDay);
+  CHECK(NumFiles(folder + "/kept") == 1);
+  const auto kept = table::ReadTable(fixture.context, folder + "/kept").ValueOrDie();
+  auto job = fixture.store->GetHistoricalFeatures(
+      {.features = {"history:*"}, .feature_service = {}}, kStart, kStart + 10 * kDay);
+  const auto expected = (*job)->ToTable(fixture.context).ValueOrDie();
+  std::vector<std::string> names = expected->schema()->field_names();
+  *std::ranges::find(names, "event_timestamp") = "at";
+  CHECK(kept->num_rows() > 100);
+  CHECK_TABLE_EQ(kept, expected->RenameColumns(names).ValueOrDie());
+}
+
+TEST_CASE("a source that is one file takes no pushes offline") {
+  Fixture fixture;
+  const auto rows = table::SingleBatch(*Fixture::EntityRows(kEnd)).ValueOrDie();
+  const auto status =
+      fixture.store->Push(fixture.context, "latest", *rows, PushMode::kOffline).status();
+  CHECK(KindOf(status) == ErrorKind::kUser);
+  CHECK(HintOf(status).find("folder") != std::string::npos);
 }
 
 TEST_CASE("teardown leaves nothing to read") {

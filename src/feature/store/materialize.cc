@@ -96,7 +96,7 @@ Result<MaterializationJob> RunJob(const Context& context, const std::string& pro
         LogWarning("feature", Concat("rows without a join key or timestamp were skipped in ",
                                      each.view->name, ": ", result->skipped_rows));
       }
-      GNOMON_RETURN_NOT_OK(FaultPoint("materialize.before_watermark"));
+      GNOMON_RETURN_NOT_OK(FaultPoint("materialize.before_watermark", context.stop));
       GNOMON_RETURN_NOT_OK(Publish(context, registry, [&] {
         return registry.AddInterval(context, each.view->name, each.interval);
       }));

@@ -6,8 +6,10 @@
 #include <arrow/array.h>
 #include <arrow/chunked_array.h>
 #include <arrow/record_batch.h>
+#include <arrow/table.h>
 #include <arrow/type.h>
 
+#include "base/ids.h"
 #include "base/text.h"
 #include "feature/engine/time_unit.h"
 #include "feature/online/entity_key.h"
@@ -199,20 +201,37 @@ Status PushWindow(const Context& context, OnlineStore& online, const OnlineTable
 
 }  // namespace
 
+Result<PushMode> ParsePushMode(std::string_view text) {
+  if (text == "online") return PushMode::kOnline;
+  if (text == "offline") return PushMode::kOffline;
+  if (text == "online_and_offline") return PushMode::kOnlineAndOffline;
+  return Error(ErrorKind::kUser,
+               "unknown push mode (online, offline, online_and_offline): ", Quoted(text));
+}
+
 Result<int64_t> FeatureStore::Push(const Context& context, const std::string& name,
-                                   const arrow::RecordBatch& rows) {
+                                   const arrow::RecordBatch& rows, PushMode mode) {
   auto definitions = this->definitions();
   const FeatureView* view = definitions->FindFeatureView(name);
   if (view == nullptr) {
     return MakeError(ErrorKind::kNotFound, Concat("feature view does not exist: ", Quoted(name)),
                      {}, DidYouMean(name, definitions->ViewNames()));
   }
+  if (mode != PushMode::kOnline) {
+    if (view->is_derived()) {
+      return Error(ErrorKind::kUser, "feature view ", Quoted(name),
+                   " has source views: push to the data source of ", view->source_views[0]);
+    }
+    GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(*definitions, *view));
+    GNOMON_ASSIGN_OR_RETURN(const auto table, arrow::Table::FromRecordBatches({rows.Slice(0)}));
+    GNOMON_RETURN_NOT_OK(impl_->offline->Append(
+        context, source, Concat("pushed-", JobId::Make(context.clock->NowMicros()).value), *table));
+    if (mode == PushMode::kOffline) return rows.num_rows();
+  }
   if (!view->online)
     return Error(ErrorKind::kUser, "feature view ", Quoted(name), " is not online");
-  const DataSource* source = definitions->FindDataSource(view->source);
-  if (source == nullptr)
-    return Error(ErrorKind::kInternal, "data source is missing: ", Quoted(view->source));
-  GNOMON_ASSIGN_OR_RETURN(PushedRows pushed, ReadPushed(*definitions, *view, *source, rows));
+  GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(*definitions, *view));
+  GNOMON_ASSIGN_OR_RETURN(PushedRows pushed, ReadPushed(*definitions, *view, source, rows));
   if (pushed.keys.empty()) return 0;
   GNOMON_ASSIGN_OR_RETURN(OnlineTable table, OnlineTableOf(impl_->config.project, *view));
   if (view->is_window()) {

@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "feature/engine/view_columns.h"
 #include "table/file.h"
 
 namespace gnomon::feature {
@@ -37,6 +38,8 @@ class PlannedJob : public RetrievalJob {
     return result->num_rows();
   }
 
+  const FeaturePlan& plan() const override { return plan_; }
+
   RetrievalStats Stats() const override {
     MutexLock lock(mutex_);
     return stats_;
@@ -64,7 +67,9 @@ class EntityRowsJob : public PlannedJob {
  private:
   Result<std::shared_ptr<arrow::Table>> Run(const Context& context,
                                             RetrievalStats* stats) const override {
-    GNOMON_ASSIGN_OR_RETURN(auto entity_rows, source_(context));
+    GNOMON_ASSIGN_OR_RETURN(auto entity_rows, source_.read(context));
+    const Status usable = CheckEntityRows(plan_, *entity_rows->schema());
+    if (!usable.ok()) return WithLocation(usable, {.file = source_.file});
     return RetrieveHistorical(context, plan_, offline_, *entity_rows, options_, stats);
   }
 

@@ -10,7 +10,10 @@
 namespace gnomon::feature {
 
 /// Where the entity rows come from, when the job runs.
-using EntityRowsSource = std::function<Result<std::shared_ptr<arrow::Table>>(const Context&)>;
+struct EntityRowsSource {
+  std::function<Result<std::shared_ptr<arrow::Table>>(const Context&)> read;
+  std::string file;  ///< for errors; empty for a table
+};
 
 /// A job over entity rows. `offline` must outlive it.
 std::unique_ptr<RetrievalJob> MakeEntityRowsJob(FeaturePlan plan, const OfflineStore& offline,

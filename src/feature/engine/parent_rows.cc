@@ -1,0 +1,122 @@
+#include "feature/engine/parent_rows.h"
+
+#include <algorithm>
+#include <set>
+
+#include <arrow/chunked_array.h>
+#include <arrow/table.h>
+#include <arrow/type.h>
+
+#include "base/text.h"
+#include "feature/engine/retrieval.h"
+#include "table/column.h"
+
+namespace gnomon::feature {
+namespace {
+
+using Columns = std::vector<std::shared_ptr<arrow::ChunkedArray>>;
+
+/// The rows of one plain view, features and keys of their declared types.
+Result<std::shared_ptr<arrow::Table>> PlainRows(const Context& context, const FeatureView& parent,
+                                                const std::vector<std::string>& features,
+                                                const SourceRange& range,
+                                                const Definitions& definitions,
+                                                SourceReader* reader) {
+  GNOMON_ASSIGN_OR_RETURN(SourceRows rows, reader->Read(context, parent, features, range));
+  GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(definitions, parent));
+  arrow::FieldVector fields;
+  Columns arrays;
+  const auto add = [&](const std::string& name, std::shared_ptr<arrow::Array> column,
+                       const ValueType* type) -> Status {
+    if (type != nullptr) {
+      auto cast = table::CastLossless(column, type->ToArrow());
+      if (!cast.ok()) return WithContext(cast.status(), Concat(parent.name, ":", name));
+      column = *std::move(cast);
+    }
+    fields.push_back(arrow::field(name, column->type()));
+    arrays.push_back(std::make_shared<arrow::ChunkedArray>(std::move(column)));
+    return Status::OK();
+  };
+  for (size_t i = 0; i < rows.keys.size(); ++i) {
+    const Entity& entity = *definitions.FindEntity(parent.entities[i]);
+    GNOMON_RETURN_NOT_OK(add(entity.join_key, rows.keys[i], &entity.value_type));
+  }
+  for (const std::string& feature : features) {
+    GNOMON_ASSIGN_OR_RETURN(auto column, rows.Column(feature));
+    GNOMON_RETURN_NOT_OK(add(feature, std::move(column), &parent.FindField(feature)->dtype));
+  }
+  GNOMON_RETURN_NOT_OK(add("event_timestamp", rows.time_column, nullptr));
+  if (!source.created_timestamp_column.empty()) {
+    GNOMON_ASSIGN_OR_RETURN(auto created, rows.Column(source.created_timestamp_column));
+    GNOMON_RETURN_NOT_OK(add("created_timestamp", std::move(created), nullptr));
+  }
+  return arrow::Table::Make(arrow::schema(std::move(fields)), std::move(arrays), rows.num_rows());
+}
+
+/// The features of all source views at each of their rows' times.
+Result<std::shared_ptr<arrow::Table>> JoinedRows(const Context& context, const FeatureView& view,
+                                                 const std::vector<std::string>& columns,
+                                                 const SourceRange& range,
+                                                 const Definitions& definitions,
+                                                 const OfflineStore& store) {
+  // A feature of each view is asked for, so that its rows are there.
+  std::vector<std::string> refs;
+  std::vector<std::string> names;
+  std::set<std::string> present;
+  const std::vector<ParentColumn> all = ParentColumns(definitions, view);
+  for (const bool wanted : {true, false}) {
+    for (const ParentColumn& column : all) {
+      const bool asked = std::ranges::find(columns, column.column) != columns.end();
+      if (asked != wanted || (!wanted && present.contains(column.view))) continue;
+      present.insert(column.view);
+      refs.push_back(Concat(column.view, ":", column.feature));
+      names.push_back(column.column);
+    }
+  }
+  // The plan lives no longer than the definitions.
+  const std::shared_ptr<const Definitions> borrowed(std::shared_ptr<const void>(), &definitions);
+  GNOMON_ASSIGN_OR_RETURN(const FeaturePlan plan, PlanFeatures(borrowed, refs, true));
+  const RetrievalOptions options{.filter_by_created_timestamp = false,
+                                 .created_before = range.created_before};
+  GNOMON_ASSIGN_OR_RETURN(auto rows,
+                          RetrieveRange(context, plan, store, range.min.value_or(INT64_MIN),
+                                        range.max.value_or(INT64_MAX), options, nullptr));
+  std::vector<std::string> renamed = rows->schema()->field_names();
+  const size_t first = renamed.size() - names.size();
+  for (size_t i = 0; i < names.size(); ++i) renamed[first + i] = names[i];
+  return rows->RenameColumns(renamed);
+}
+
+}  // namespace
+
+const FeatureView* OnlyPlainParent(const Definitions& definitions, const FeatureView& view) {
+  if (view.source_views.size() != 1) return nullptr;
+  const FeatureView* parent = definitions.FindFeatureView(view.source_views[0]);
+  return parent == nullptr || parent->is_window() ? nullptr : parent;
+}
+
+std::vector<std::string> ParentFeatures(const Definitions& definitions, const FeatureView& view,
+                                        const std::vector<std::string>& columns) {
+  std::vector<std::string> features;
+  for (const ParentColumn& column : ParentColumns(definitions, view)) {
+    if (std::ranges::find(columns, column.column) != columns.end()) {
+      features.push_back(column.feature);
+    }
+  }
+  return features;
+}
+
+Result<std::shared_ptr<arrow::Table>> ReadParentRows(
+    const Context& context, const FeatureView& view, const std::vector<std::string>& columns,
+    const SourceRange& range, const Definitions& definitions, const OfflineStore& store,
+    SourceReader* reader) {
+  const FeatureView* parent = OnlyPlainParent(definitions, view);
+  auto rows = parent != nullptr
+                  ? PlainRows(context, *parent, ParentFeatures(definitions, view, columns), range,
+                              definitions, reader)
+                  : JoinedRows(context, view, columns, range, definitions, store);
+  if (rows.ok()) return rows;
+  return WithContext(rows.status(), Concat("feature view ", Quoted(view.name)));
+}
+
+}  // namespace gnomon::feature
