@@ -75,6 +75,11 @@ std::string Describe(const Data& data) {
   return {};
 }
 
+// Where the key before a value stands.
+Location KeyLocation(const Data& value) {
+  return {.file = *value.file, .line = value.key_line, .column = value.key_column};
+}
+
 Status Expected(const ConfigNode& node, std::string_view what, std::string hint = {}) {
   return node.ErrorHere(Concat("expected ", what, ", got ", Describe(node.data())),
                         std::move(hint));
@@ -245,7 +250,7 @@ Status ConfigNode::CheckKeys(const std::vector<std::string>& known,
     const std::string path = this->path();
     return MakeError(ErrorKind::kUser,
                      Concat(path, path.empty() ? "" : ": ", "unknown key ", Shown(key)),
-                     value.location(), std::move(hint));
+                     KeyLocation(value.data()), std::move(hint));
   }
   return Status::OK();
 }

@@ -34,6 +34,8 @@ struct ConfigNode::Data {
   std::shared_ptr<const std::string> file;
   int line = 0;
   int column = 0;
+  int key_line = 0;  // of the key before it, 0 without one
+  int key_column = 0;
   std::shared_ptr<const PathStep> path;
   std::vector<ConfigNode> elements;
   std::vector<std::pair<std::string, ConfigNode>> members;

@@ -113,7 +113,9 @@ class TreeBuilder : public YAML::EventHandler {
       Fail(mark, Concat("aliases stand for too many values, more than ", kMaxExpandedNodes));
     }
     if (stack_.size() + original.height > kMaxDepth) FailDepth(mark);
-    Add(Copy(original, NextStep()));
+    auto copy = Copy(original, NextStep());
+    PlaceKey(copy.get());
+    Add(std::move(copy));
   }
 
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -157,6 +159,7 @@ class TreeBuilder : public YAML::EventHandler {
     std::shared_ptr<Data> data;
     YAML::anchor_t anchor;
     std::optional<std::string> key;  // whose value comes next
+    YAML::Mark key_mark;
     std::unordered_set<std::string> keys;
   };
 
@@ -196,6 +199,14 @@ class TreeBuilder : public YAML::EventHandler {
       Fail(mark, Concat(path, path.empty() ? "" : ": ", "the key stands twice: ", Shown(key)));
     }
     open.key = key;
+    open.key_mark = mark;
+  }
+
+  // Tells `data` where the key stands whose value it is.
+  void PlaceKey(Data* data) const {
+    if (stack_.empty() || !stack_.back().key) return;
+    data->key_line = stack_.back().key_mark.line + 1;
+    data->key_column = stack_.back().key_mark.column + 1;
   }
 
   // The step to the value that comes next.
@@ -218,6 +229,7 @@ class TreeBuilder : public YAML::EventHandler {
     data->line = mark.line + 1;
     data->column = mark.column + 1;
     data->path = NextStep();
+    PlaceKey(data.get());
     return data;
   }
 
@@ -249,7 +261,8 @@ class TreeBuilder : public YAML::EventHandler {
     CheckTag(mark, tag);
     if (AtKey()) Fail(mark, "a key must be text");
     if (stack_.size() >= kMaxDepth) FailDepth(mark);
-    stack_.push_back({.data = NewData(type, mark), .anchor = anchor, .key = {}, .keys = {}});
+    stack_.push_back(
+        {.data = NewData(type, mark), .anchor = anchor, .key = {}, .key_mark = {}, .keys = {}});
   }
 
   void End() {
@@ -259,8 +272,7 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   // A copy that stands at another place of the tree. Recursion is bounded by kMaxDepth.
-  static std::shared_ptr<const Data> Copy(const Data& original,
-                                          std::shared_ptr<const PathStep> path) {
+  static std::shared_ptr<Data> Copy(const Data& original, std::shared_ptr<const PathStep> path) {
     auto data = std::make_shared<Data>(original);
     data->path = std::move(path);
     for (size_t i = 0; i < data->elements.size(); ++i) {
@@ -330,7 +342,11 @@ Result<ConfigNode> ParseConfig(std::string_view yaml, const std::string& file,
     ViewBuffer buffer(yaml);
     std::istream in(&buffer);
     YAML::Parser parser(in);
-    if (!parser.HandleNextDocument(builder) || builder.root() == nullptr) return ConfigNode();
+    if (!parser.HandleNextDocument(builder) || builder.root() == nullptr) {
+      auto nothing = std::make_shared<Data>();
+      nothing->file = std::make_shared<const std::string>(file);
+      return ConfigNode(std::move(nothing));
+    }
     TreeBuilder second(file, environment);
     const auto root = builder.root();
     if (parser.HandleNextDocument(second)) {

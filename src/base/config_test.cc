@@ -175,8 +175,12 @@ TEST_CASE("an unknown key is an error with the nearest known one") {
       ValueOf(Load("views:\n  - name: a\n    tll: 7d\n").Get("views").Elements())[0];
   const Status status = view.CheckKeys({"name", "ttl"});
   CHECK(FormatError(status) ==
-        "views[0]: unknown key 'tll'\n  at f.yaml:3:10\n  hint: did you mean 'ttl'?");
+        "views[0]: unknown key 'tll'\n  at f.yaml:3:5\n  hint: did you mean 'ttl'?");
   CHECK_ERROR(view.CheckKeys({"name", "entities"}), ErrorKind::kUser, "known keys: name, entities");
+  // The place is the key's, also where the value begins on another line or stands for an alias.
+  const ConfigNode far = Load("a: &x {k: 1}\nb:\n  - 1\nc: *x\n");
+  CHECK(LocationOf(far.CheckKeys({"a", "c"})).line == 2);
+  CHECK(LocationOf(far.CheckKeys({"a", "b"})).line == 4);
   CHECK_OK(view.CheckKeys({"name", "tll"}));
   CHECK_OK(view.CheckKeys({"name"}, {"tll"}));
   CHECK_OK(ConfigNode().CheckKeys({}));

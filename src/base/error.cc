@@ -64,6 +64,7 @@ ErrorKind KindOfErrno(int errno_value) {
       return ErrorKind::kDenied;
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
     case EMFILE:
       return ErrorKind::kExhausted;
     case EEXIST:

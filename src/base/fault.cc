@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cstdlib>
+#include <semaphore>
 #include <signal.h>
 #include <unistd.h>
 #include <utility>
@@ -32,10 +33,19 @@ const Result<std::unique_ptr<FaultPlan>>& PlanOfEnvironment() {
   return plan;
 }
 
+// The signal is handled by another thread: what comes after the point finds the stop requested.
+void Interrupt(const std::stop_token& stop) {
+  std::binary_semaphore stopped(0);
+  const std::stop_callback on_stop(stop, [&stopped] { stopped.release(); });
+  ::kill(::getpid(), SIGINT);
+  if (stop.stop_possible()) stopped.acquire();
+}
+
 }  // namespace
 
 const std::vector<std::string>& FaultPoints() {
   static const std::vector<std::string> points = {
+      "materialize.after_sink",
       "materialize.before_write",
       "materialize.after_batch",
       "materialize.before_commit",
@@ -45,6 +55,9 @@ const std::vector<std::string>& FaultPoints() {
       "file.write",
       "train.before_save",
       "offline.before_commit",
+      "job.before_commit",
+      "job.after_commit",
+      "spill.write",
   };
   return points;
 }
@@ -78,7 +91,7 @@ Result<std::unique_ptr<FaultPlan>> FaultPlan::Parse(std::string_view text) {
   return std::unique_ptr<FaultPlan>(new FaultPlan(parts[0], pass, action->second));
 }
 
-Status FaultPlan::Pass(std::string_view point) {
+Status FaultPlan::Pass(std::string_view point, const std::stop_token& stop) {
   if (point != point_ || num_passed_.fetch_add(1) + 1 != pass_) return Status::OK();
   switch (action_) {
     case FaultAction::kKill:
@@ -89,17 +102,17 @@ Status FaultPlan::Pass(std::string_view point) {
     case FaultAction::kNoSpace:
       return Error(ErrorKind::kExhausted, "injected fault: no space left on device: ", point);
     case FaultAction::kInterrupt:
-      ::kill(::getpid(), SIGINT);
+      Interrupt(stop);
       break;
   }
   return Status::OK();
 }
 
-Status FaultPoint(std::string_view name) {
+Status FaultPoint(std::string_view name, const std::stop_token& stop) {
   GNOMON_CHECK(std::ranges::find(FaultPoints(), name) != FaultPoints().end(), name);
   const auto& plan = PlanOfEnvironment();
   if (!plan.ok()) return plan.status();
-  return *plan == nullptr ? Status::OK() : (*plan)->Pass(name);
+  return *plan == nullptr ? Status::OK() : (*plan)->Pass(name, stop);
 }
 
 Status CheckFaultVariable() { return PlanOfEnvironment().status(); }

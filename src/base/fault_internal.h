@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -18,7 +19,7 @@ class FaultPlan {
   /// Parses "materialize.before_commit:3:kill".
   static Result<std::unique_ptr<FaultPlan>> Parse(std::string_view text);
 
-  Status Pass(std::string_view point);
+  Status Pass(std::string_view point, const std::stop_token& stop = {});
 
  private:
   FaultPlan(std::string point, int64_t pass, FaultAction action);

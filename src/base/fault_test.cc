@@ -1,5 +1,8 @@
 #include "base/fault.h"
 
+#include <csignal>
+#include <stop_token>
+
 #include <doctest/doctest.h>
 
 #include "base/fault_internal.h"
@@ -22,6 +25,18 @@ TEST_CASE("a fault happens at the pass that was asked for and only there") {
 TEST_CASE("a full disk can be pretended") {
   const auto plan = ValueOf(FaultPlan::Parse("file.write:1:nospace"));
   CHECK_ERROR(plan->Pass("file.write"), ErrorKind::kExhausted, "no space");
+}
+
+std::stop_source* interrupted = nullptr;
+
+TEST_CASE("after an interrupt the work's stop has been requested") {
+  std::stop_source source;
+  interrupted = &source;
+  const auto old_handler = std::signal(SIGINT, [](int) { interrupted->request_stop(); });
+  const auto plan = ValueOf(FaultPlan::Parse("file.write:1:interrupt"));
+  CHECK_OK(plan->Pass("file.write", source.get_token()));
+  CHECK(source.stop_requested());
+  std::signal(SIGINT, old_handler);
 }
 
 TEST_CASE("a plan that is not understood is an error") {

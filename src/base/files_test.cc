@@ -127,7 +127,7 @@ TEST_CASE("a write that fails keeps the old file and removes the temporary one")
   const Status status = WriteFileAtomic(path, std::string(4096, 'x'));
   REQUIRE(::setrlimit(RLIMIT_FSIZE, &old_limit) == 0);
   std::signal(SIGXFSZ, old_handler);
-  CHECK_ERROR(status, ErrorKind::kUnavailable, "cannot write");
+  CHECK_ERROR(status, ErrorKind::kExhausted, "cannot write");
   CHECK(ValueOf(ReadFile(path)) == "old");
   CHECK(NumEntries(folder.path()) == 1);
 }

@@ -43,13 +43,15 @@ ordered_json Describe(const feature::FeatureView& view) {
       {"name", view.name},     {"entities", view.entities},
       {"source", view.source}, {"ttl", view.ttl > 0 ? FormatDuration(view.ttl) : "unlimited"},
       {"online", view.online}, {"features", FieldsJson(view.schema)}};
+  if (!view.sink_source.empty()) json["sink_source"] = view.sink_source;
+  if (view.is_derived()) json["source_views"] = view.source_views;
   if (!view.filter.empty()) json["filter"] = view.filter;
   for (const auto& step : view.transformations)
     json["transformations"][step.name] = step.expression;
   for (const auto& each : view.aggregations) {
     json["aggregations"].push_back(
         {{"name", each.name},
-         {"function", pit::NameOf(each.function)},
+         {"function", feature::FunctionName(each)},
          {"column", each.column},
          {"time_window",
           each.time_window ? FormatDuration(*each.time_window) : std::string("lifetime")}});
@@ -97,7 +99,7 @@ std::vector<std::string> Columns(const feature::FeatureView& view) {
           std::to_string(view.schema.size()),
           view.ttl > 0 ? FormatDuration(view.ttl) : std::string("unlimited"),
           view.is_window() ? "windows" : "latest row",
-          view.source};
+          view.is_derived() ? Join(view.source_views, ",") : view.source};
 }
 std::vector<std::string> Columns(const feature::OnDemandFeatureView& view) {
   return {view.name, Join(view.sources, ","), std::to_string(view.schema.size())};

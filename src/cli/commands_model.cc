@@ -135,6 +135,13 @@ Status Predict(Session& session, const PredictFlags& flags) {
                                                   arrow::field("prediction", arrow::float64()),
                                                   std::make_shared<arrow::ChunkedArray>(column)));
   GNOMON_RETURN_NOT_OK(table::WriteTable(session.context, *table, flags.out));
+  if (session.json) {
+    std::string out;
+    net::JsonWriter json(&out);
+    json.BeginObject().Key("out").String(flags.out).Key("rows").Int(table->num_rows()).EndObject();
+    Print(out);
+    return Status::OK();
+  }
   Print(Concat("wrote ", table->num_rows(), " predictions to ", flags.out));
   return Status::OK();
 }
@@ -145,7 +152,7 @@ void AddModelCommands(CLI::App& app, Action* action) {
   auto file = std::make_shared<std::string>();
   CLI::App* train = app.add_subcommand(
       "train", "Train a model on historical features, track the run, keep the model");
-  train->add_option("FILE", *file, "Training file (YAML)")->required();
+  train->add_option("FILE", *file, "Training file (YAML), here or in the repository")->required();
   train->callback([=] { *action = [=](Session& session) { return Train(session, *file); }; });
 
   auto flags = std::make_shared<PredictFlags>();
@@ -154,11 +161,15 @@ void AddModelCommands(CLI::App& app, Action* action) {
   predict->add_option("--version", flags->version, "The model's version (default: the latest)");
   predict->add_option(
       "-e,--entities", flags->entities,
-      "File with entity rows; with a timestamp column features are as of it, else the newest");
+      "File with entity rows. With a timestamp column: features as of each row's time,\n"
+      "from the offline store. Without, or with --as-of: from the online store");
   predict->add_option("-i,--instances,--json", flags->json,
                       "Entity rows as JSON: [{\"store\": 1, \"dept\": 3}], or @FILE");
-  predict->add_option("-o,--out", flags->out, "File to write (default: JSON on standard output)");
-  predict->add_option("--as-of", flags->as_of, "Read the newest features as of this instant");
+  predict->add_option("-o,--out", flags->out,
+                      "File to write: the entity rows and a column `prediction`\n"
+                      "(default: JSON on standard output)");
+  predict->add_option("--as-of", flags->as_of,
+                      "Read the online store as of this instant (default: now)");
   predict->callback([=] { *action = [=](Session& session) { return Predict(session, *flags); }; });
 }
 

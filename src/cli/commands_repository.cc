@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <filesystem>
+
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
@@ -54,12 +57,33 @@ void PrintChanges(const Session& session, const std::vector<feature::RegistryCha
   Print(text.empty() ? nothing : std::string_view(text));
 }
 
+/// What to do with a new repository: sales and flights come without data.
+std::string NextStep(const std::string& folder, const std::string& name,
+                     const std::vector<std::string>& files) {
+  const bool has_data = std::ranges::any_of(files, [](const std::string& file) {
+    return std::filesystem::path(file).parent_path().filename() == "data";
+  });
+  if (has_data) return Concat("next: gnomon -c ", folder, " apply");
+  return Concat("next: put your own rows where features.yaml says, then gnomon -c ", folder,
+                " apply;\n      `gnomon demo ", name,
+                "` makes such a repository with data and runs the whole flow");
+}
+
 Status Init(Session& session, const std::string& folder, const std::string& name) {
   GNOMON_ASSIGN_OR_RETURN(auto files, demo::WriteTemplate(session.context, name, folder));
+  if (session.json) {
+    std::string out;
+    net::JsonWriter json(&out);
+    json.BeginObject().Key("folder").String(folder).Key("template").String(name);
+    json.Key("files").BeginArray();
+    for (const std::string& file : files) json.String(file);
+    json.EndArray().EndObject();
+    Print(out);
+    return Status::OK();
+  }
   std::string text;
   for (const std::string& file : files) text += Concat("wrote ", file, "\n");
-  text += Concat("next: gnomon -c ", folder, " apply\n");
-  Print(text);
+  Print(text + NextStep(folder, name, files));
   return Status::OK();
 }
 
@@ -80,6 +104,22 @@ Status Validate(Session& session) {
   GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
   GNOMON_ASSIGN_OR_RETURN(auto definitions, store->LoadRepository());
   GNOMON_ASSIGN_OR_RETURN(auto resolved, store->Resolve(session.context, definitions));
+  if (session.json) {
+    std::string out;
+    net::JsonWriter json(&out);
+    const auto count = [&](const char* key, size_t number) {
+      json.Key(key).Int(static_cast<int64_t>(number));
+    };
+    json.BeginObject().Key("valid").Bool(true);
+    count("entities", resolved.entities.size());
+    count("data_sources", resolved.data_sources.size());
+    count("feature_views", resolved.feature_views.size());
+    count("on_demand_feature_views", resolved.on_demand_feature_views.size());
+    count("feature_services", resolved.feature_services.size());
+    json.EndObject();
+    Print(out);
+    return Status::OK();
+  }
   Print(Concat("valid: ", resolved.entities.size(), " entities, ", resolved.data_sources.size(),
                " data sources, ", resolved.feature_views.size(), " feature views, ",
                resolved.on_demand_feature_views.size(), " on-demand feature views, ",
@@ -90,6 +130,12 @@ Status Validate(Session& session) {
 Status Teardown(Session& session) {
   GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
   GNOMON_RETURN_NOT_OK(store->Teardown(session.context));
+  if (session.json) {
+    std::string out;
+    net::JsonWriter(&out).BeginObject().Key("removed").String(store->config().project).EndObject();
+    Print(out);
+    return Status::OK();
+  }
   Print(Concat("removed project ", store->config().project,
                " from the registry and the online store"));
   return Status::OK();
@@ -150,8 +196,10 @@ void AddRepositoryCommands(CLI::App& app, Action* action) {
   auto folder = std::make_shared<std::string>(".");
   auto name = std::make_shared<std::string>("minimal");
   CLI::App* init = app.add_subcommand("init", "Make a new feature repository");
-  init->add_option("DIR", *folder, "Folder to make (default: the current one)");
-  init->add_option("-t,--template", *name, "sales, flights or minimal")->capture_default_str();
+  init->add_option("DIR", *folder,
+                   "Folder to write to, made when missing (default: the current one)");
+  init->add_option("-t,--template", *name, "minimal (with a little data), sales or flights")
+      ->capture_default_str();
   init->callback(
       [=] { *action = [=](Session& session) { return Init(session, *folder, *name); }; });
 

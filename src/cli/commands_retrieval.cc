@@ -26,6 +26,8 @@ struct RetrievalFlags {
   std::string as_of;
   bool filter_by_created = false;
   bool explain = false;
+  std::string save_as;
+  bool overwrite = false;
 };
 
 feature::FeatureRequest RequestOf(const RetrievalFlags& flags) {
@@ -58,18 +60,37 @@ Status GetHistorical(Session& session, const RetrievalFlags& flags) {
   GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
   GNOMON_ASSIGN_OR_RETURN(auto job, MakeJob(*store, flags));
   if (flags.explain) {
-    Print(job->Explain());
+    std::string out = job->Explain();
+    if (session.json) {
+      out.clear();
+      net::JsonWriter(&out).BeginObject().Key("plan").String(job->Explain()).EndObject();
+    }
+    Print(out);
     return Status::OK();
   }
   if (flags.out.empty())
-    return Error(ErrorKind::kUser, "give --out FILE (.parquet, .csv, .arrow) or --explain");
+    return Error(ErrorKind::kUser, "give --out FILE (.parquet, .csv, .arrow, .jsonl) or --explain");
   const double start = MonotonicSeconds();
-  GNOMON_ASSIGN_OR_RETURN(int64_t rows, job->WriteTo(session.context, flags.out));
+  int64_t rows = 0;
+  std::string fingerprint;
+  if (flags.save_as.empty()) {
+    GNOMON_ASSIGN_OR_RETURN(rows, job->WriteTo(session.context, flags.out));
+  } else {
+    GNOMON_ASSIGN_OR_RETURN(
+        const auto saved,
+        store->SaveDataset(session.context, *job, flags.save_as, flags.out, flags.overwrite));
+    rows = saved.rows;
+    fingerprint = saved.fingerprint;
+  }
   const double seconds = MonotonicSeconds() - start;
   const feature::RetrievalStats stats = job->Stats();
   if (!session.json) {
     Print(Concat("wrote ", rows, " rows to ", flags.out, " in ", FormatSeconds(seconds), " (",
-                 stats.source_rows, " source rows, ", stats.scans, " scans)"));
+                 stats.source_rows, " source rows, ", stats.scans,
+                 stats.scans == 1 ? " scan)" : " scans)",
+                 flags.save_as.empty()
+                     ? ""
+                     : Concat("\nsaved as ", flags.save_as, ", fingerprint ", fingerprint)));
     return Status::OK();
   }
   std::string out;
@@ -77,6 +98,9 @@ Status GetHistorical(Session& session, const RetrievalFlags& flags) {
   json.BeginObject().Key("out").String(flags.out).Key("rows").Int(rows).Key("seconds").Double(
       seconds);
   json.Key("source_rows").Int(stats.source_rows).Key("scans").Int(stats.scans);
+  if (!flags.save_as.empty()) {
+    json.Key("saved_as").String(flags.save_as).Key("fingerprint").String(fingerprint);
+  }
   json.Key("null_key_rows").Int(stats.null_key_rows).Key("steps").BeginObject();
   for (const auto& [step, spent] : stats.seconds) json.Key(step).Double(spent);
   json.EndObject().EndObject();
@@ -154,6 +178,11 @@ void AddRetrievalCommands(CLI::App& app, Action* action) {
                          "Rows created after this do not exist");
   historical->add_flag("--filter-by-created-timestamp", flags->filter_by_created,
                        "Rows created after an entity row's time do not exist for it");
+  CLI::Option* save_as =
+      historical->add_option("--save-as", flags->save_as,
+                             "Keep the rows as a saved dataset of this name, with statistics");
+  historical->add_flag("--overwrite", flags->overwrite, "Replace a saved dataset of that name")
+      ->needs(save_as);
   historical->add_flag("--explain", flags->explain, "Print the plan instead of running it");
   historical->callback(
       [=] { *action = [flags](Session& session) { return GetHistorical(session, *flags); }; });
@@ -165,7 +194,8 @@ void AddRetrievalCommands(CLI::App& app, Action* action) {
       ->add_option("-e,--entities", flags->entities,
                    "JSON: [{\"driver_id\": 1001}] or {\"driver_id\": [1001]}, or @FILE")
       ->required();
-  online->add_option("--as-of", flags->as_of, "Instant for TTL and windows (default: now)");
+  online->add_option("--as-of", flags->as_of,
+                     "Instant that TTL and windows count back from (default: now)");
   online->callback(
       [=] { *action = [flags](Session& session) { return GetOnline(session, *flags); }; });
 }

@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "feature_server/feature_server.h"
 #include "model_server/model_server.h"
+#include "net/json.h"
 #include "net/server.h"
 
 namespace gnomon::cli {
@@ -42,7 +43,13 @@ Status ServeUntilStopped(Session& session, const ServeFlags& flags, std::string 
   options.context.clock = session.context.clock;
   GNOMON_ASSIGN_OR_RETURN(auto server,
                           net::HttpServer::Start(options, std::move(router), &session.metrics));
-  Print(Concat("listening on ", server->url()));
+  if (session.json) {
+    std::string out;
+    net::JsonWriter(&out).BeginObject().Key("url").String(server->url()).EndObject();
+    Print(out);
+  } else {
+    Print(Concat("listening on ", server->url()));
+  }
   if (flags.ready_fd >= 0) {
     const std::string line = Concat(server->port(), "\n");
     if (::write(flags.ready_fd, line.data(), line.size()) < 0)
@@ -82,10 +89,11 @@ void AddServerFlags(CLI::App* command, ServeFlags* flags, const std::string& def
   command->add_option("-p,--port", flags->port,
                       Concat("Port; 0 takes a free one (default: ", default_port, ")"));
   command->add_option("-w,--workers", flags->workers, "Threads (default: one per CPU)");
-  command->add_option("--as-of", flags->as_of,
-                      "Instant for TTL and windows (default: the time of each request)");
+  command->add_option(
+      "--as-of", flags->as_of,
+      "Instant that TTL and windows count back from (default: the time of each request)");
   command->add_option("--tls-cert", flags->tls_cert, "PEM certificate chain: serve https");
-  command->add_option("--tls-key", flags->tls_key, "PEM key");
+  command->add_option("--tls-key", flags->tls_key, "PEM key of the certificate");
   command->add_flag("--no-access-log", flags->no_access_log,
                     "Do not log requests (they are logged at level info)");
   command->add_option("--ready-fd", flags->ready_fd,

@@ -19,6 +19,7 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/help.h"
 #include "cli/session.h"
 #include "net/json.h"
 
@@ -27,10 +28,6 @@ namespace {
 
 constexpr int kUsageError = 2;
 constexpr int kInterrupted = 130;
-
-constexpr const char* kFooter = R"(
-Exit codes: 0 success, 1 internal error, 2 wrong input or usage, 3 not found, 4 conflict, 5 no access,
-6 out of memory or disk, 7 unavailable, 8 out of time, 9 damaged data, 10 not supported, 130 interrupted.)";
 
 sigset_t StopSignals() {
   sigset_t signals;
@@ -49,6 +46,8 @@ class SignalWatcher {
     const sigset_t signals = StopSignals();
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
+    // A limit on file sizes is an error of the write, like a full disk.
+    std::signal(SIGXFSZ, SIG_IGN);
     std::thread([source = source_]() mutable {
       const sigset_t waited = StopSignals();
       int signal = 0;
@@ -84,6 +83,23 @@ int Report(const Session& session, const Status& status) {
   return ExitCodeOf(KindOf(status));
 }
 
+/// The usage errors of CLI11, with the nearest command for one that does not exist.
+int ReportUsage(const CLI::App& app, const CLI::ParseError& error) {
+  const int code = app.exit(error);
+  if (code == 0) return 0;  // --help
+  const auto rest = app.remaining(/*recurse=*/true);
+  const CLI::App* level = &app;
+  while (!level->get_subcommands().empty()) level = level->get_subcommands().front();
+  std::vector<std::string> commands;
+  for (const CLI::App* command : level->get_subcommands(nullptr))
+    commands.push_back(command->get_name());
+  if (!rest.empty() && !commands.empty()) {
+    if (const std::string hint = DidYouMean(rest.front(), commands); !hint.empty())
+      std::fprintf(stderr, "  hint: %s\n", hint.c_str());
+  }
+  return kUsageError;
+}
+
 struct GlobalFlags {
   std::string log_level = "warning";
   bool json_logs = false;
@@ -112,7 +128,7 @@ int Run(int argc, char** argv) {
   CLI::App app(
       "Gnomon: raw events, point-in-time-correct features, trained models, served predictions.",
       "gnomon");
-  app.footer(kFooter);
+  app.formatter(MakeHelpFormatter());
   app.fallthrough();
   app.require_subcommand(0, 1);
   Session session;
@@ -128,13 +144,18 @@ int Run(int argc, char** argv) {
   app.add_flag("--json", session.json, "Results (and errors) as JSON");
   AddRepositoryCommands(app, &action);
   AddListCommands(app, &action);
+  AddPluginCommands(app, &action);
   AddMaterializeCommands(app, &action);
   AddRetrievalCommands(app, &action);
   AddServeCommands(app, &action);
   AddModelCommands(app, &action);
+  AddSavedDatasetCommands(app, &action);
   AddRunsCommands(app, &action);
   AddDemoCommands(app, &action);
+  AddAsOfCommand(app, &action);
   AddVersionCommand(app, &action);
+  AddHelpTexts(app);
+  AddWorkerCommand(app, &action);
   try {
     app.parse(argc, argv);
     if (!action) {
@@ -144,7 +165,7 @@ int Run(int argc, char** argv) {
     const SignalWatcher signals;
     return RunAction(session, flags, action, signals);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kUsageError;
+    return ReportUsage(app, error);
   } catch (const std::exception& error) {
     return Report(session, Error(ErrorKind::kInternal, "unexpected exception: ", error.what()));
   }

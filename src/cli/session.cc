@@ -21,7 +21,12 @@ void Print(std::string_view text) {
 std::string TextTable::Format() const {
   std::vector<size_t> widths;
   for (const std::string& name : header) widths.push_back(name.size());
-  std::vector<bool> numeric(header.size(), !rows.empty());
+  std::vector<bool> numeric(header.size(), false);
+  for (size_t i = 0; i < header.size(); ++i) {
+    // A column of nothing but "-" has no numbers in it.
+    numeric[i] = std::ranges::any_of(
+        rows, [&](const auto& row) { return row[i].find_first_of("0123456789") != row[i].npos; });
+  }
   for (const auto& row : rows) {
     for (size_t i = 0; i < row.size(); ++i) {
       widths[i] = std::max(widths[i], row[i].size());

@@ -31,6 +31,14 @@ Status CheckMembers(const net::JsonDocument& document, const std::vector<std::st
   return Status::OK();
 }
 
+/// A member that a request must have: its absence is the caller's mistake, not a thing that was not
+/// found.
+template <typename Value>
+Result<Value> Required(Result<Value> member) {
+  if (member.ok() || KindOf(member.status()) != ErrorKind::kNotFound) return member;
+  return Error(ErrorKind::kUser, member.status().message());
+}
+
 struct OnlineQuery {
   feature::FeatureRequest request;
   std::shared_ptr<arrow::RecordBatch> entities;
@@ -60,12 +68,7 @@ Result<OnlineQuery> ParseQuery(const net::HttpRequest& request) {
     GNOMON_ASSIGN_OR_RETURN(std::string text, document.GetString("as_of"));
     GNOMON_ASSIGN_OR_RETURN(query.as_of, ParseTimestamp(text));
   }
-  auto entities = document.GetColumns("entities");
-  if (!entities.ok()) {
-    if (KindOf(entities.status()) != ErrorKind::kNotFound) return entities.status();
-    return Error(ErrorKind::kUser, "'entities' is missing");
-  }
-  query.entities = *std::move(entities);
+  GNOMON_ASSIGN_OR_RETURN(query.entities, Required(document.GetColumns("entities")));
   return query;
 }
 
@@ -141,24 +144,23 @@ Result<int64_t> HandlePush(const Context& context, feature::FeatureStore& store,
       CheckMembers(document, {"push_source_name", "feature_view_name", "df", "allow_registry_cache",
                               "to", "transform_on_write"}));
   const char* member = document.Has("feature_view_name") ? "feature_view_name" : "push_source_name";
-  GNOMON_ASSIGN_OR_RETURN(std::string view, document.GetString(member));
+  GNOMON_ASSIGN_OR_RETURN(std::string view, Required(document.GetString(member)));
+  auto mode = feature::PushMode::kOnline;
   if (document.Has("to")) {
     GNOMON_ASSIGN_OR_RETURN(std::string to, document.GetString("to"));
-    if (to != "online")
-      return Error(ErrorKind::kUnsupported, "pushes go to the online store only, not to ",
-                   Quoted(to));
+    GNOMON_ASSIGN_OR_RETURN(mode, feature::ParsePushMode(to));
   }
-  GNOMON_ASSIGN_OR_RETURN(auto rows, document.GetColumns("df"));
+  GNOMON_ASSIGN_OR_RETURN(auto rows, Required(document.GetColumns("df")));
   std::vector<std::string> times = {"event_timestamp"};
   auto definitions = store.definitions();
   if (const feature::FeatureView* found = definitions->FindFeatureView(view)) {
-    if (const feature::DataSource* source = definitions->FindDataSource(found->source)) {
-      times.push_back(source->timestamp_field);
-      times.push_back(source->created_timestamp_column);
-    }
+    GNOMON_ASSIGN_OR_RETURN(const feature::DataSource source,
+                            feature::SourceOf(*definitions, *found));
+    times.push_back(source.timestamp_field);
+    times.push_back(source.created_timestamp_column);
   }
   GNOMON_ASSIGN_OR_RETURN(rows, WithTimes(std::move(rows), times));
-  return store.Push(context, view, *rows);
+  return store.Push(context, view, *rows, mode);
 }
 
 }  // namespace

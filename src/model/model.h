@@ -23,6 +23,9 @@ struct ModelSource {
   std::string label;                        ///< the column that was learned
   std::string data_fingerprint;             ///< of the training table
   std::string run_id;                       ///< the run that made it, may be empty
+  /// Serve an instance of which some view has no row, with nulls as in training; otherwise that is
+  /// an error which names the key.
+  bool allow_missing_entities = false;
 };
 
 /// The scaling of the target: predictions are value * scale + mean (regression only).

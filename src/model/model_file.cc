@@ -68,7 +68,8 @@ Json SourceToJson(const ModelSource& source) {
           {"feature_service_fingerprint", source.feature_service_fingerprint},
           {"label", source.label},
           {"data_fingerprint", source.data_fingerprint},
-          {"run_id", source.run_id}};
+          {"run_id", source.run_id},
+          {"missing_entities", source.allow_missing_entities ? "allow" : "error"}};
 }
 
 Result<ModelSource> ParseSource(const Json& json) {
@@ -80,6 +81,10 @@ Result<ModelSource> ParseSource(const Json& json) {
   GNOMON_ASSIGN_OR_RETURN(source.label, TextOf(json, "label"));
   GNOMON_ASSIGN_OR_RETURN(source.data_fingerprint, TextOf(json, "data_fingerprint"));
   GNOMON_ASSIGN_OR_RETURN(source.run_id, TextOf(json, "run_id"));
+  if (json.contains("missing_entities")) {
+    GNOMON_ASSIGN_OR_RETURN(const std::string missing, TextOf(json, "missing_entities"));
+    source.allow_missing_entities = missing == "allow";
+  }
   return source;
 }
 

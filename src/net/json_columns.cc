@@ -64,8 +64,8 @@ Result<Kind> Combine(Kind left, Kind right, const std::string& where) {
   const bool numbers = (left == Kind::kInt || left == Kind::kDouble) &&
                        (right == Kind::kInt || right == Kind::kDouble);
   if (numbers) return Kind::kDouble;
-  return Error(ErrorKind::kUser, where, ": a column holds values of one type, this one has a ",
-               NameOf(left), " and a ", NameOf(right));
+  return Error(ErrorKind::kUser, where, ": a column holds values of one type, this one has ",
+               NameOf(left), "s and ", NameOf(right), "s");
 }
 
 /// A missing value is a default-constructed optional.

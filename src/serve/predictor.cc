@@ -17,28 +17,37 @@ namespace gnomon::serve {
 namespace {
 
 /// "store=1, dept=3" of one instance.
-std::string KeyText(const feature::FeaturePlan& plan, const arrow::RecordBatch& instances,
+std::string KeyText(const std::vector<std::string>& columns, const arrow::RecordBatch& instances,
                     int64_t row) {
   std::string text;
-  for (const feature::Field& field : plan.entity_fields) {
+  for (const std::string& name : columns) {
     if (!text.empty()) text += ", ";
-    text += field.name + "=";
-    auto value = instances.GetColumnByName(field.name)->GetScalar(row);
+    text += name + "=";
+    auto value = instances.GetColumnByName(name)->GetScalar(row);
     text += value.ok() ? (*value)->ToString() : "?";
   }
   return text;
 }
 
-/// The first instance that no feature view knows.
-std::optional<int64_t> FirstUnknown(const feature::OnlineResponse& response) {
+/// kNotFound for the first instance of which a view has no row; names the view and the key.
+Status CheckKnown(const feature::FeaturePlan& plan, const feature::OnlineResponse& response,
+                  const arrow::RecordBatch& instances) {
   for (int64_t row = 0; row < response.num_rows; ++row) {
-    const bool unknown =
-        std::ranges::all_of(response.features, [&](const feature::OnlineColumn& column) {
-          return column.statuses[static_cast<size_t>(row)] == feature::FieldStatus::kNotFound;
-        });
-    if (unknown && !response.features.empty()) return row;
+    for (size_t i = 0; i < response.features.size(); ++i) {
+      const feature::ColumnSlot& slot = plan.outputs[i].slot;
+      if (slot.kind != feature::ColumnSlot::Kind::kView) continue;
+      const auto status = response.features[i].statuses[static_cast<size_t>(row)];
+      if (status != feature::FieldStatus::kNotFound) continue;
+      const feature::PlannedView& view = plan.views[static_cast<size_t>(slot.index)];
+      return MakeError(
+          ErrorKind::kNotFound,
+          Concat("entity is not in the online store: ",
+                 KeyText(view.entity_columns, instances, row), " (feature view ", view.alias, ")"),
+          {.file = {}, .line = 0, .column = 0, .row = row},
+          "materialize it, check the key, or train with missing_entities: allow");
+    }
   }
-  return std::nullopt;
+  return Status::OK();
 }
 
 }  // namespace
@@ -78,11 +87,8 @@ Result<std::vector<double>> Predictor::Predict(const Context& context,
                                                std::optional<int64_t> as_of) const {
   GNOMON_ASSIGN_OR_RETURN(auto response,
                           store_.GetOnlineFeatures(context, request_, instances, as_of));
-  if (auto row = FirstUnknown(response)) {
-    return MakeError(
-        ErrorKind::kNotFound,
-        Concat("entity is not in the online store: ", KeyText(reader_->plan(), instances, *row)),
-        {.file = {}, .line = 0, .column = 0, .row = *row}, "materialize it, or check the key");
+  if (!model_.source().allow_missing_entities) {
+    GNOMON_RETURN_NOT_OK(CheckKnown(reader_->plan(), response, instances));
   }
   arrow::FieldVector fields;
   arrow::ArrayVector columns;

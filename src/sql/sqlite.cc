@@ -1,6 +1,7 @@
 #include "sql/sqlite.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -15,6 +16,17 @@
 namespace gnomon::sql {
 
 namespace {
+
+// The disk is full, or a quota or limit on file sizes is reached. SQLite itself calls only ENOSPC
+// so.
+bool IsFull(int errno_value) {
+  return errno_value == ENOSPC || errno_value == EDQUOT || errno_value == EFBIG;
+}
+
+bool IsWriteError(int code) {
+  return code == SQLITE_IOERR_WRITE || code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_SHMSIZE ||
+         code == SQLITE_IOERR_SHMMAP || code == SQLITE_IOERR_TRUNCATE;
+}
 
 ErrorKind KindOfCode(int code) {
   switch (code & 0xff) {
@@ -255,11 +267,15 @@ std::string QuoteIdentifier(std::string_view name) {
 }
 
 Status SqliteError(sqlite3* handle, int code, std::string_view what) {
+  // sqlite3_system_errno forgets what a COMMIT met; nothing since has failed that would change
+  // errno.
+  const int os_error = errno;
   const char* message = handle != nullptr ? sqlite3_errmsg(handle) : sqlite3_errstr(code);
   const char* path = handle != nullptr ? sqlite3_db_filename(handle, "main") : nullptr;
   std::string text = Concat(what, ": ", message);
   if (path != nullptr && *path != '\0' && what.find(path) == std::string_view::npos)
     text += Concat(": ", path);
+  if (IsWriteError(code) && IsFull(os_error)) return ErrnoError(os_error, text);
   return MakeError(KindOfCode(code), std::move(text));
 }
 

@@ -1,6 +1,8 @@
 #include "sql/sqlite.h"
 
+#include <csignal>
 #include <string>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -164,6 +166,30 @@ TEST_CASE("processes which open and fill one new database at the same time lose 
   }
   Sqlite database = Sqlite::Open(path).ValueOrDie();
   CHECK(Count(&database, "t") == kProcesses * kRows);
+}
+
+// For a child process: 0 when a transaction above the limit is exhausted and leaves nothing behind.
+int FillUp(const std::string& path) {
+  std::signal(SIGXFSZ, SIG_IGN);
+  auto database = Sqlite::Open(path);
+  if (!database.ok() || !database->Execute("CREATE TABLE t (b BLOB)").ok()) return 1;
+  const rlimit limit{.rlim_cur = 60'000, .rlim_max = 60'000};
+  if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) return 2;
+  const Status status = database->Transaction(
+      [&]() -> Status { return database->Execute("INSERT INTO t VALUES (zeroblob(100000))"); });
+  if (status.ok() || KindOf(status) != ErrorKind::kExhausted) return 3;
+  return Count(&*database, "t") == 0 ? 0 : 4;
+}
+
+TEST_CASE("a limit on file sizes is exhausted like a full disk") {
+  const TemporaryFolder folder = Folder();
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) ::_exit(FillUp(folder.path() + "/a.db"));
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
 }
 
 TEST_CASE("wrong SQL is an error which shows the statement") {

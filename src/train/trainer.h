@@ -39,6 +39,7 @@ struct TrainingConfig {
   std::string run_name_prefix;    ///< "<prefix>-<UTC time>"; by default the name without "-model"
                                   ///< plus "-training"
   std::vector<std::string> drop;  ///< retrieved columns that are no inputs
+  bool allow_missing_entities = false;  ///< when serving, see model::ModelSource
   /// The columns to learn from, of any kind that a preprocessor takes. Empty: every number, bool
   /// and text among `features`; lists, times and binaries among them are left out.
   std::vector<std::string> inputs;

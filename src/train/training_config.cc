@@ -147,7 +147,7 @@ Result<TrainingConfig> ParseTrainingConfig(const ConfigNode& root) {
     return root.ErrorHere("expected a training file: a mapping of keys to values");
   GNOMON_RETURN_NOT_OK(root.CheckKeys({"name", "experiment", "feature_service", "entities", "label",
                                        "run_name_prefix", "drop", "inputs", "split", "model",
-                                       "optimizer", "baselines", "seed"}));
+                                       "optimizer", "baselines", "seed", "missing_entities"}));
   TrainingConfig config;
   GNOMON_ASSIGN_OR_RETURN(config.name, RequiredText(root, "name"));
   if (const Status name = model::CheckModelName(config.name); !name.ok()) {
@@ -161,6 +161,13 @@ Result<TrainingConfig> ParseTrainingConfig(const ConfigNode& root) {
                           OptionalText(root, "run_name_prefix", DefaultRunPrefix(config.name)));
   GNOMON_ASSIGN_OR_RETURN(config.drop, root.Get("drop").AsStringList());
   GNOMON_ASSIGN_OR_RETURN(config.inputs, root.Get("inputs").AsStringList());
+  GNOMON_ASSIGN_OR_RETURN(const std::string missing,
+                          OptionalText(root, "missing_entities", "error"));
+  config.allow_missing_entities = missing == "allow";
+  if (missing != "allow" && missing != "error") {
+    return root.Get("missing_entities")
+        .ErrorHere(Concat("expected error or allow, got ", Quoted(missing)));
+  }
 
   GNOMON_ASSIGN_OR_RETURN(const ConfigNode split, Section(root, "split"));
   GNOMON_RETURN_NOT_OK(ReadSplit(split, &config));

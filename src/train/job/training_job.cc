@@ -97,7 +97,8 @@ Result<TrainingOutcome> TrainInRun(const Context& context, const feature::Featur
                                   .feature_service_fingerprint = fingerprint,
                                   .label = config.label,
                                   .data_fingerprint = data_fingerprint,
-                                  .run_id = run.id.value};
+                                  .run_id = run.id.value,
+                                  .allow_missing_entities = config.allow_missing_entities};
   ProgressPhase phase(context.progress, Concat("train ", config.name), config.fit.epochs, "epochs");
   std::vector<tracking::MetricPoint> points;
   auto report = [&](const EpochReport& epoch) {
