@@ -77,6 +77,7 @@ std::string DefaultName(const Aggregation& aggregation) {
 }
 
 Definitions Complete(Definitions definitions) {
+  MoveMaterialized(&definitions);
   for (Entity& entity : definitions.entities) {
     if (entity.join_key.empty()) entity.join_key = entity.name;
   }

@@ -127,6 +127,9 @@ struct OnDemandFeatureView {
   std::vector<Field> request_schema;  ///< request data: comes with the entity rows
   std::vector<Field> schema;          ///< one field per expression, same order
   std::vector<Transformation> expressions;
+  /// Compute it when its sources are materialized instead of when it is read: Complete makes a view
+  /// over views of it, whose rows are those of its sources.
+  bool write_to_online_store = false;
   std::string description;
   Tags tags;
   std::string owner;

@@ -42,6 +42,9 @@ Result<std::vector<std::string>> OrderByParents(
 /// Whether a value of type `from` can be stored as `to` by widening.
 bool Widens(ValueType from, ValueType to);
 
+/// Makes feature views of the on-demand views that are written to the online store.
+void MoveMaterialized(Definitions* definitions);
+
 /// Checks an on-demand view's expressions against its sources as far as these are known, and with
 /// `complete` fills in dtypes that are left out.
 Status CheckOnDemandView(const Definitions& definitions, const OnDemandFeatureView& view);

@@ -293,13 +293,17 @@ Result<FeatureView> ParseFeatureView(const ConfigNode& node, const Extensions* e
 Result<OnDemandFeatureView> ParseOnDemandFeatureView(const ConfigNode& node) {
   GNOMON_RETURN_NOT_OK(
       CheckUnsupported(node, {"plugins", "udf", "feature_transformation", "aggregations"}));
-  GNOMON_RETURN_NOT_OK(node.CheckKeys(
-      {"name", "sources", "request", "schema", "features", "description", "tags", "owner"},
-      {"mode", "write_to_online_store", "singleton", "track_metrics", "entities", "version",
-       "enabled", "org", "plugins", "udf", "feature_transformation", "aggregations"}));
+  GNOMON_RETURN_NOT_OK(
+      node.CheckKeys({"name", "sources", "request", "schema", "features", "write_to_online_store",
+                      "description", "tags", "owner"},
+                     {"mode", "singleton", "track_metrics", "entities", "version", "enabled", "org",
+                      "plugins", "udf", "feature_transformation", "aggregations"}));
   OnDemandFeatureView view;
   GNOMON_RETURN_NOT_OK(ReadCommon(node, &view));
-  GNOMON_RETURN_NOT_OK(Reader(node).TextList("sources", &view.sources).status());
+  GNOMON_RETURN_NOT_OK(Reader(node)
+                           .TextList("sources", &view.sources)
+                           .Bool("write_to_online_store", &view.write_to_online_store)
+                           .status());
   GNOMON_ASSIGN_OR_RETURN(view.request_schema, ParseFields(node.Get("request")));
   if (node.Has("schema") && node.Has("features")) {
     return node.Get("features").ErrorHere("schema and features say the same: keep one");

@@ -177,6 +177,13 @@ Status CheckOnDemandShape(const OnDemandFeatureView& view) {
   GNOMON_RETURN_NOT_OK(CheckFields(kOnDemandKind, view.name, "feature", view.schema));
   GNOMON_RETURN_NOT_OK(CheckFields(kOnDemandKind, view.name, "request field", view.request_schema));
   if (view.schema.empty()) return ObjectError(kOnDemandKind, view.name, "it has no features");
+  if (view.write_to_online_store) {
+    return ObjectError(
+        kOnDemandKind, view.name,
+        "write_to_online_store needs sources and no request data, which is not there "
+        "when features are materialized",
+        "leave write_to_online_store out: the features are computed when they are read");
+  }
   if (view.sources.empty() && view.request_schema.empty()) {
     return ObjectError(kOnDemandKind, view.name, "it has neither sources nor request fields");
   }

@@ -109,7 +109,10 @@ bool LoadedDefinitions::Holds(const Definitions& other) const {
 }
 
 Location LoadedDefinitions::Find(std::string_view kind, std::string_view name) const {
-  const auto found = places.find(PlaceKey(kind, name));
+  auto found = places.find(PlaceKey(kind, name));
+  // An on-demand view that is written to the online store has become a feature view.
+  if (found == places.end() && kind == kViewKind)
+    found = places.find(PlaceKey(kOnDemandKind, name));
   return found == places.end() ? Location{} : found->second;
 }
 

@@ -24,7 +24,39 @@ void AddRoots(const Definitions& definitions, const FeatureView& view,
   }
 }
 
+/// The view over views that an on-demand view is when it is computed at materialization. It expires
+/// as the first of its sources does.
+FeatureView MaterializedView(const Definitions& definitions, const OnDemandFeatureView& on_demand) {
+  FeatureView view;
+  view.name = on_demand.name;
+  view.source_views = on_demand.sources;
+  view.schema = on_demand.schema;
+  view.transformations = on_demand.expressions;
+  view.description = on_demand.description;
+  view.tags = on_demand.tags;
+  view.owner = on_demand.owner;
+  for (const std::string& name : on_demand.sources) {
+    const FeatureView* source = definitions.FindFeatureView(name);
+    if (source == nullptr) continue;
+    if (view.entities.empty()) view.entities = source->entities;
+    if (source->ttl > 0) view.ttl = view.ttl > 0 ? std::min(view.ttl, source->ttl) : source->ttl;
+  }
+  return view;
+}
+
 }  // namespace
+
+void MoveMaterialized(Definitions* definitions) {
+  for (const OnDemandFeatureView& view : definitions->on_demand_feature_views) {
+    const bool computable = view.request_schema.empty() && !view.sources.empty();
+    if (view.write_to_online_store && computable) {
+      definitions->feature_views.push_back(MaterializedView(*definitions, view));
+    }
+  }
+  std::erase_if(definitions->on_demand_feature_views, [](const OnDemandFeatureView& view) {
+    return view.write_to_online_store && view.request_schema.empty() && !view.sources.empty();
+  });
+}
 
 std::vector<ParentColumn> ParentColumns(const Definitions& definitions, const FeatureView& view) {
   std::vector<ParentColumn> columns;

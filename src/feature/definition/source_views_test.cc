@@ -111,6 +111,26 @@ TEST_CASE("what cannot be a source view says so") {
                  "did you mean 'amount'"));
 }
 
+TEST_CASE("an on-demand view that is written to the online store is a view over its sources") {
+  const std::string features = "features: [{name: more, dtype: Float64, expression: amount + 1}]";
+  const auto all =
+      ValueOf(Resolve(Concat("on_demand_feature_views:\n"
+                             "  - {name: d, sources: [raw], write_to_online_store: true, ",
+                             features, "}\n")));
+  CHECK(all.on_demand_feature_views.empty());
+  const FeatureView* view = all.FindFeatureView("d");
+  REQUIRE(view != nullptr);
+  CHECK(view->entities == std::vector<std::string>{"store", "dept"});
+  CHECK(view->source_views == std::vector<std::string>{"raw"});
+  REQUIRE(view->schema.size() == 1);
+  CHECK(view->schema[0].name == "more");
+  CHECK(Contains(ErrorOf(Concat("on_demand_feature_views:\n"
+                                "  - {name: d, sources: [raw], request: [{name: x, dtype: Int64}], "
+                                "write_to_online_store: true, ",
+                                features, "}\n")),
+                 "no request data"));
+}
+
 TEST_CASE("a cycle of views is reported with its path") {
   const std::string error = ErrorOf(
       "  - {name: a, entities: [store, dept], source_views: [c]}\n"

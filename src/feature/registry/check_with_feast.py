@@ -41,6 +41,11 @@ def check(store: FeatureStore) -> None:
     expect("intervals", [end - start for start, end in stats.materialization_intervals], [DAY])
     everywhere = store.get_feature_view("everywhere")
     expect("dummy column", [(field.name, field.dtype) for field in everywhere.entity_columns], [("__dummy_id", String)])
+    derived = store.get_feature_view("derived")
+    expect("source views", [view.name for view in derived.source_views], ["stats"])
+    may = store.registry.get_saved_dataset("may", project="p")
+    expect("saved dataset", (may.features, may.join_keys, may.feature_service_name, may.storage.file_options.uri),
+           (["stats:rate"], ["driver_id"], "service", "may.parquet"))
     service = store.get_feature_service("service")
     projections = [(projection.name, [field.name for field in projection.features])
                    for projection in service.feature_view_projections]
@@ -74,7 +79,7 @@ def main() -> None:
         run_gnomon(sys.argv[1], "reads what Feast made", registry)
         again = FeatureStore(repo_path=str(folder))
         expect("views after gnomon", sorted(view.name for view in again.list_feature_views()),
-               ["everywhere", "stats", "weather", "windows"])
+               ["derived", "everywhere", "stats", "weather", "windows"])
         expect("interval after gnomon", len(again.get_feature_view("stats").materialization_intervals), 1)
     print("feast and gnomon read each other's registry")
 

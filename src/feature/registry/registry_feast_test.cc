@@ -135,18 +135,53 @@ TEST_CASE_FIXTURE(RegistryFixture, "what Feast alone knows of survives our write
 }
 
 // The two halves of check_with_feast.py.
+Definitions DriversWithDerivedView() {
+  Definitions all = Drivers();
+  all.feature_views.push_back(ValueOf(FeatureViewBuilder("derived")
+                                          .Entities({"driver"})
+                                          .SourceViews({"stats"})
+                                          .Transform("half_rate", "rate / 2")
+                                          .Feature("half_rate", "Float64")
+                                          .Build()));
+  return all;
+}
+
+SavedDataset May() {
+  SavedDataset dataset;
+  dataset.name = "may";
+  dataset.path = "may.parquet";
+  dataset.features = {"stats:rate"};
+  dataset.join_keys = {"driver_id"};
+  dataset.feature_service = "service";
+  dataset.rows = 17;
+  dataset.fingerprint = "f1";
+  dataset.columns = {{.name = "rate",
+                      .type = "double",
+                      .nulls = 1,
+                      .distinct = {},
+                      .min = "0.25",
+                      .max = "1.5",
+                      .mean = 0.75,
+                      .std = 0.1}};
+  dataset.created = kNow;
+  dataset.min_event = kNow - kMicrosPerDay;
+  dataset.max_event = kNow;
+  return dataset;
+}
+
 TEST_CASE_FIXTURE(RegistryFixture, "child: writes an example registry" * doctest::skip()) {
   path = ValueOf(ReadVariable("GNOMON_TEST_REGISTRY"));
   const auto registry = Open();
-  ValueOf(registry->Apply(context, Drivers()));
+  ValueOf(registry->Apply(context, DriversWithDerivedView()));
   CHECK_OK(registry->AddInterval(context, "stats", {kNow - kMicrosPerDay, kNow}));
+  CHECK_OK(registry->PutSavedDataset(context, May(), false));
 }
 
 TEST_CASE_FIXTURE(RegistryFixture,
                   "child: reads what Feast made of the example registry" * doctest::skip()) {
   path = ValueOf(ReadVariable("GNOMON_TEST_REGISTRY"));
   const auto registry = Open();
-  Definitions expected = Drivers();
+  Definitions expected = DriversWithDerivedView();
   expected.feature_views[0].description = "changed by feast";
   const Definitions& read = *registry->definitions();
   CHECK(read.FindEntity("city")->join_key == "city_name");
@@ -154,6 +189,9 @@ TEST_CASE_FIXTURE(RegistryFixture,
   REQUIRE(read.FindFeatureView("stats") != nullptr);
   CHECK(*read.FindFeatureView("stats") == expected.feature_views[0]);
   CHECK(*read.FindFeatureView("windows") == expected.feature_views[1]);
+  REQUIRE(read.FindFeatureView("derived") != nullptr);
+  CHECK(*read.FindFeatureView("derived") == expected.feature_views[3]);
+  CHECK(registry->SavedDatasets() == std::vector<SavedDataset>{May()});
   const FeatureView& weather = *read.FindFeatureView("weather");
   CHECK(weather.source == "weather source");
   CHECK(weather.ttl == kMicrosPerDay / 2);
