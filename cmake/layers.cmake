@@ -12,6 +12,8 @@ set(GNOMON_LAYERS
   tracking
   pit
   dataset_asof
+  dataset
+  dataset_distributed
   feature_definition
   feature_plan
   feature_registry

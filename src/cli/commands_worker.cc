@@ -5,6 +5,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "cli/commands.h"
+#include "dataset/distributed/distributed.h"
 #include "runtime/local/worker.h"
 #include "runtime/stage.h"
 
@@ -13,6 +14,7 @@ namespace {
 
 Status Work(int socket) {
   runtime::StageRegistry registry;
+  GNOMON_RETURN_NOT_OK(dataset::RegisterPlanStages(registry, nullptr));
   return runtime::RunWorker(registry, socket);
 }
 

@@ -9,6 +9,7 @@
 #include <arrow/type.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/parallel.h"
 #include "base/progress.h"
 #include "base/text.h"
@@ -26,6 +27,9 @@ using internal::BoundFeatures;
 using internal::BoundRequest;
 using internal::Labels;
 using internal::SpillableArray;
+
+/// What a thread that reads holds beside what is reserved.
+constexpr int64_t kReadingBytes = int64_t{12} << 20;
 
 /// The times that a right table may hold for the labels, in microseconds.
 std::optional<table::TimeRange> WantedTimes(const Labels& labels, const AsOfFeatures& features) {
@@ -74,6 +78,7 @@ class Join : public PointInTimeJoin {
 
  private:
   AsOfStrategy PruneAndChoose(BoundFeatures* features, AsOfStats::Side* side) const;
+  Status ReserveForReading();
   Status MatchAll();
   Status GatherBlock();
   Result<std::shared_ptr<arrow::RecordBatch>> NextLeft();
@@ -81,6 +86,7 @@ class Join : public PointInTimeJoin {
   const Context context_;
   const AsOfRequest request_;
   BoundRequest bound_;
+  internal::Reservation reading_;
   Labels labels_;
   AsOfStats stats_;
   bool matched_ = false;
@@ -128,8 +134,16 @@ AsOfStrategy Join::PruneAndChoose(BoundFeatures* features, AsOfStats::Side* side
   return ChooseAsOfStrategy(sizes, settings);
 }
 
+/// Pages, decoded batches and what the allocators keep of them are not reserved one by one.
+Status Join::ReserveForReading() {
+  if (context_.memory == nullptr || context_.memory->limit() == 0) return Status::OK();
+  reading_ = internal::Reservation(context_.memory);
+  return reading_.Grow(std::min(context_.memory->limit() / 6, kReadingBytes * NumThreads()));
+}
+
 Status Join::Prepare() {
   GNOMON_ASSIGN_OR_RETURN(bound_, internal::BindRequest(request_));
+  GNOMON_RETURN_NOT_OK(ReserveForReading());
   std::vector<std::vector<int>> key_sets;
   for (const BoundFeatures& features : bound_.right) key_sets.push_back(features.left_by);
   {
@@ -275,7 +289,8 @@ std::string AsOfStats::ToString() const {
   for (const Side& side : right) {
     text += Concat(side.name, ": ", side.partitions, " partitions, ", side.pruned, " pruned, ",
                    side.rows, " rows, ", side.null_times, " without a time, ", side.matches,
-                   " labels matched; ", side.strategy.ToString());
+                   " labels matched; ", side.strategy.ToString(), ", ", side.merged_rows,
+                   " rows merged");
     if (side.strategy.partitioned) text += Concat(", ", side.time_slices, " time slices");
     text += "\n";
   }

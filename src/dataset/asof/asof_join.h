@@ -56,11 +56,12 @@ struct AsOfStats {
   struct Side {
     std::string name;
     AsOfStrategy strategy;
-    int64_t partitions = 0;  ///< in the files
-    int64_t pruned = 0;      ///< of them, not read
-    int64_t rows = 0;        ///< whose keys and times were read
-    int64_t null_times = 0;  ///< rows without a time: left out
-    int64_t matches = 0;     ///< labels that found a row
+    int64_t partitions = 0;   ///< in the files
+    int64_t pruned = 0;       ///< of them, not read
+    int64_t rows = 0;         ///< whose keys and times were read
+    int64_t null_times = 0;   ///< rows without a time: left out
+    int64_t matches = 0;      ///< labels that found a row
+    int64_t merged_rows = 0;  ///< by the merge kernel without sorting
     int64_t hash_partitions = 0;
     int64_t time_slices = 0;  ///< in all hash partitions
   };

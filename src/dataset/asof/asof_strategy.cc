@@ -122,7 +122,7 @@ AsOfStrategy ChooseAsOfStrategy(const AsOfSizes& sizes, const AsOfSettings& sett
                ") are both above ", bound);
   }
   const int64_t labels_per_key = sizes.labels / std::max<int64_t>(1, sizes.keys);
-  if (labels_per_key > kMergeLabelsPerKey) strategy.kernel = AsOfKernel::kMerge;
+  if (labels_per_key >= kMergeLabelsPerKey) strategy.kernel = AsOfKernel::kMerge;
   strategy.reason += Concat("; ", labels_per_key, " labels a key");
   if (!strategy.partitioned) return strategy;
 

@@ -55,8 +55,10 @@ struct AsOfSizes {
 };
 
 /// kLabelSide looks each feature row up among the labels of its key by binary search: O(features
-/// log(labels per key)), no sort. kMerge sorts the rows of a chunk by (key, time) where they are
-/// not sorted already and walks both sides together: O(features + labels) a chunk.
+/// log(labels per key)), no sort. kMerge takes chunks of rows, and those that come in the order of
+/// time it walks together with the labels: O(features + labels) a chunk. Rows in another order
+/// would have to be sorted first, which costs more than the searches at any number of labels (95
+/// against 43 ns a row at a million), so they are looked up.
 enum class AsOfKernel { kLabelSide, kMerge };
 
 struct AsOfStrategy {
@@ -73,9 +75,9 @@ struct AsOfStrategy {
 
 /// Broadcast when the smaller of both sides (the labels' keys and times; the features' projected
 /// columns) is at most the threshold and the index of the labels fits the memory; else partitioned.
-/// The label-side kernel up to kMergeLabelsPerKey labels a key, the merge kernel above, where the
-/// binary search leaves the caches.
-inline constexpr int64_t kMergeLabelsPerKey = 4096;
+/// The merge kernel from kMergeLabelsPerKey labels a key on: there it takes 18 ns a row where the
+/// search takes 22 (10 and 24 at a million; the other way round at 100).
+inline constexpr int64_t kMergeLabelsPerKey = 512;
 AsOfStrategy ChooseAsOfStrategy(const AsOfSizes& sizes, const AsOfSettings& settings);
 
 /// Memory of the label-side index with slots for `workers`, in bytes.

@@ -44,8 +44,8 @@ TEST_CASE(
   CHECK(small.reason.find("does not fit the memory") != std::string::npos);
 }
 
-TEST_CASE("many labels a key are merged, few are looked up") {
-  CHECK(ChooseAsOfStrategy(Sizes(1'000'000, 1000, 1), {}).kernel == AsOfKernel::kLabelSide);
+TEST_CASE("many labels a key are for the merge kernel, few are looked up") {
+  CHECK(ChooseAsOfStrategy(Sizes(1'000'000, 10'000, 1), {}).kernel == AsOfKernel::kLabelSide);
   CHECK(ChooseAsOfStrategy(Sizes(1'000'000, 10, 1), {}).kernel == AsOfKernel::kMerge);
 }
 

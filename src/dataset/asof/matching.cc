@@ -22,6 +22,17 @@ int64_t UnitOf(const BoundFeatures& features, int column) {
   return table::UnitNanos(*features.table().schema()->field(column)->type());
 }
 
+/// Rows that match nothing do not count.
+bool IsInOrderOfTime(const MatchRows& rows) {
+  int64_t latest = std::numeric_limits<int64_t>::min();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows.ids[i] < 0) continue;
+    if (rows.times[i] < latest) return false;
+    latest = rows.times[i];
+  }
+  return true;
+}
+
 }  // namespace
 
 int64_t MatchUnit(const BoundFeatures& features, bool refined) {
@@ -138,8 +149,14 @@ Status KernelFeed::Add(const MatchRows& rows) {
 
 Status KernelFeed::Flush() {
   if (pending_.size() == 0) return Status::OK();
-  GNOMON_RETURN_NOT_OK(
-      join_->MergeRows(context_, pending_.ids, pending_.times, pending_.created, pending_.numbers));
+  if (IsInOrderOfTime(pending_)) {
+    GNOMON_RETURN_NOT_OK(join_->MergeRows(context_, pending_.ids, pending_.times, pending_.created,
+                                          pending_.numbers));
+    merged_rows_ += static_cast<int64_t>(pending_.size());
+  } else {
+    GNOMON_RETURN_NOT_OK(
+        join_->AddNumberedRows(pending_.ids, pending_.times, pending_.created, pending_.numbers));
+  }
   pending_.ids.clear();
   pending_.times.clear();
   pending_.created.clear();
@@ -191,6 +208,7 @@ Result<SpillableArray<int64_t>> Matcher::TryMatch(const BoundFeatures& features,
   stats->rows = 0;
   stats->null_times = 0;
   stats->matches = 0;
+  stats->merged_rows = 0;
   return strategy.partitioned ? Partitioned(features, strategy, refined, stats)
                               : Broadcast(features, strategy, refined, stats);
 }
@@ -206,6 +224,7 @@ Result<SpillableArray<int64_t>> Matcher::Broadcast(const BoundFeatures& features
   std::atomic<size_t> next{0};
   std::atomic<int64_t> num_rows{0};
   std::atomic<int64_t> null_times{0};
+  std::atomic<int64_t> merged_rows{0};
   // Each worker takes the next partition that nobody has taken.
   GNOMON_RETURN_NOT_OK(ParallelFor(context_, static_cast<int64_t>(workers), [&](int64_t worker) {
     GNOMON_ASSIGN_OR_RETURN(pit::AsOfJoin own, base->MakePartial());
@@ -223,13 +242,15 @@ Result<SpillableArray<int64_t>> Matcher::Broadcast(const BoundFeatures& features
         GNOMON_RETURN_NOT_OK(feed.Add(rows));
       }
       null_times += stream.null_times();
+      GNOMON_RETURN_NOT_OK(feed.Flush());
     }
-    GNOMON_RETURN_NOT_OK(feed.Flush());
+    merged_rows += feed.merged_rows();
     partial[static_cast<size_t>(worker)] = std::move(own);
     return Status::OK();
   }));
   stats->rows = num_rows;
   stats->null_times = null_times;
+  stats->merged_rows = merged_rows;
   for (size_t worker = 1; worker < workers; ++worker) {
     GNOMON_RETURN_NOT_OK(partial[0]->Merge(*partial[worker]));
     partial[worker].reset();

@@ -128,13 +128,15 @@ class Matcher {
   std::atomic<int64_t> spilled_bytes_{0};
 };
 
-/// Feeds rows to one AsOfJoin by the strategy's kernel; the merge kernel collects chunks first.
+/// Feeds rows to one AsOfJoin by the strategy's kernel; the merge kernel collects chunks first and
+/// merges those that are in the order of time.
 class KernelFeed {
  public:
   KernelFeed(const Context& context, AsOfKernel kernel, int64_t chunk_rows, pit::AsOfJoin* join)
       : context_(context), kernel_(kernel), chunk_rows_(chunk_rows), join_(join) {}
   Status Add(const MatchRows& rows);
   Status Flush();
+  int64_t merged_rows() const { return merged_rows_; }
 
  private:
   const Context& context_;
@@ -142,6 +144,7 @@ class KernelFeed {
   int64_t chunk_rows_;
   pit::AsOfJoin* join_;
   MatchRows pending_;
+  int64_t merged_rows_ = 0;
 };
 
 }  // namespace gnomon::dataset::internal

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <map>
 
 #include "base/parallel.h"
@@ -102,13 +103,92 @@ Result<MatchRows> CollectLabels(const KeyPartitions& partitions, int64_t partiti
   return labels;
 }
 
+/// Joins the partitions of both sides, each on its own.
+class PartitionJoins {
+ public:
+  PartitionJoins(const Context& context, const Labels& labels, const AsOfSettings& settings,
+                 const BoundFeatures& features, const AsOfStrategy& strategy, int64_t unit)
+      : context_(context),
+        labels_(labels),
+        features_(features),
+        strategy_(strategy),
+        unit_(unit),
+        window_(std::max<int64_t>(
+            1, pit::FloorToUnit(pit::ToNanos(settings.window_size_for_joins, kMicro), unit))) {}
+
+  /// Each worker joins the next partition; fewer workers when their partitions do not fit together.
+  Status Run(KeyPartitions* label_parts, KeyPartitions* feature_parts, std::span<int64_t> winners) {
+    int64_t largest = 1;
+    for (int64_t partition = 0; partition < strategy_.num_partitions; ++partition)
+      largest = std::max(largest, label_parts->num_rows(partition));
+    const int64_t bytes = LabelIndexBytes(largest, 1) + strategy_.slice_rows * 40;
+    const int64_t workers =
+        std::clamp<int64_t>(AvailableBytes(context_) / bytes, 1, strategy_.workers);
+    std::atomic<int64_t> next{0};
+    return ParallelFor(context_, workers, [&](int64_t /*worker*/) {
+      for (int64_t i = next++; i < strategy_.num_partitions; i = next++)
+        GNOMON_RETURN_NOT_OK(JoinOne(i, label_parts, feature_parts, winners));
+      return Status::OK();
+    });
+  }
+
+  int64_t num_slices() const { return num_slices_; }
+  int64_t merged_rows() const { return merged_rows_; }
+
+ private:
+  Status JoinOne(int64_t partition, KeyPartitions* label_parts, KeyPartitions* feature_parts,
+                 std::span<int64_t> winners) {
+    if (label_parts->num_rows(partition) == 0) return Status::OK();
+    Reservation memory(context_.memory);
+    GNOMON_ASSIGN_OR_RETURN(const MatchRows labels,
+                            CollectLabels(*label_parts, partition, &memory));
+    label_parts->Drop(partition);
+    const LabelBounds bounds =
+        BoundsOf(labels.times, labels_.unit_nanos(), features_.request->tolerance, unit_);
+    GNOMON_ASSIGN_OR_RETURN(
+        pit::AsOfJoin join,
+        pit::AsOfJoin::Make(context_, labels.ids, bounds.times, bounds.oldest,
+                            {.filter_by_created = features_.request->filter_by_created}));
+    GNOMON_RETURN_NOT_OK(FeedSlices(partition, *feature_parts, &join));
+    feature_parts->Drop(partition);
+    GNOMON_ASSIGN_OR_RETURN(const std::vector<int64_t> won, join.Finish());
+    for (size_t i = 0; i < won.size(); ++i)
+      winners[static_cast<size_t>(labels.numbers[i])] = won[i];
+    return Status::OK();
+  }
+
+  Status FeedSlices(int64_t partition, const KeyPartitions& feature_parts, pit::AsOfJoin* join) {
+    const int64_t first_key = feature_parts.FirstKey(partition);
+    GNOMON_ASSIGN_OR_RETURN(const auto slices,
+                            SliceByTime(feature_parts, partition, window_, strategy_.slice_rows));
+    num_slices_ += static_cast<int64_t>(slices.size());
+    for (const TimeSlice& slice : slices) {
+      KernelFeed feed(context_, strategy_.kernel, strategy_.slice_rows, join);
+      GNOMON_RETURN_NOT_OK(feature_parts.ForEachChunk(partition, [&](const MatchRows& chunk) {
+        return feed.Add(Select(chunk, first_key, slice));
+      }));
+      GNOMON_RETURN_NOT_OK(feed.Flush());
+      merged_rows_ += feed.merged_rows();
+    }
+    return Status::OK();
+  }
+
+  const Context& context_;
+  const Labels& labels_;
+  const BoundFeatures& features_;
+  const AsOfStrategy& strategy_;
+  const int64_t unit_;
+  const int64_t window_;
+  std::atomic<int64_t> num_slices_{0};
+  std::atomic<int64_t> merged_rows_{0};
+};
+
 }  // namespace
 
 Result<SpillableArray<int64_t>> Matcher::Partitioned(const BoundFeatures& features,
                                                      const AsOfStrategy& strategy, bool refined,
                                                      AsOfStats::Side* stats) {
   const Labels::KeySet& keys = labels_.KeysOf(features.left_by);
-  const int64_t unit = MatchUnit(features, refined);
   GNOMON_ASSIGN_OR_RETURN(auto winners, SpillableArray<int64_t>::Make(
                                             context_, settings_.spill_folder, labels_.num_rows()));
   std::ranges::fill(winners.values(), pit::kNoRow);
@@ -120,54 +200,14 @@ Result<SpillableArray<int64_t>> Matcher::Partitioned(const BoundFeatures& featur
                               features.created >= 0, settings_.spill_folder);
   GNOMON_RETURN_NOT_OK(
       PartitionFeatures(features, strategy.workers, refined, &feature_parts, stats));
-  stats->hash_partitions = strategy.num_partitions;
   spilled_bytes_ += label_parts.spilled_bytes() + feature_parts.spilled_bytes();
 
-  const int64_t window = std::max<int64_t>(
-      1, pit::FloorToUnit(pit::ToNanos(settings_.window_size_for_joins, kMicro), unit));
-  std::atomic<int64_t> num_slices{0};
-  const auto join_partition = [&](int64_t partition) -> Status {
-    if (label_parts.num_rows(partition) == 0) return Status::OK();
-    Reservation memory(context_.memory);
-    GNOMON_ASSIGN_OR_RETURN(MatchRows labels, CollectLabels(label_parts, partition, &memory));
-    label_parts.Drop(partition);
-    const LabelBounds bounds =
-        BoundsOf(labels.times, labels_.unit_nanos(), features.request->tolerance, unit);
-    GNOMON_ASSIGN_OR_RETURN(
-        pit::AsOfJoin join,
-        pit::AsOfJoin::Make(context_, labels.ids, bounds.times, bounds.oldest,
-                            {.filter_by_created = features.request->filter_by_created}));
-    const int64_t first_key = feature_parts.FirstKey(partition);
-    GNOMON_ASSIGN_OR_RETURN(const auto slices,
-                            SliceByTime(feature_parts, partition, window, strategy.slice_rows));
-    num_slices += static_cast<int64_t>(slices.size());
-    for (const TimeSlice& slice : slices) {
-      KernelFeed feed(context_, strategy.kernel, strategy.slice_rows, &join);
-      GNOMON_RETURN_NOT_OK(feature_parts.ForEachChunk(partition, [&](const MatchRows& chunk) {
-        return feed.Add(Select(chunk, first_key, slice));
-      }));
-      GNOMON_RETURN_NOT_OK(feed.Flush());
-    }
-    feature_parts.Drop(partition);
-    GNOMON_ASSIGN_OR_RETURN(const std::vector<int64_t> won, join.Finish());
-    for (size_t i = 0; i < won.size(); ++i)
-      winners.values()[static_cast<size_t>(labels.numbers[i])] = won[i];
-    return Status::OK();
-  };
-  // Each worker joins the next partition; fewer workers when their partitions do not fit together.
-  int64_t largest = 1;
-  for (int64_t partition = 0; partition < strategy.num_partitions; ++partition)
-    largest = std::max(largest, label_parts.num_rows(partition));
-  const int64_t bytes = LabelIndexBytes(largest, 1) + strategy.slice_rows * 40;
-  const int64_t workers =
-      std::clamp<int64_t>(AvailableBytes(context_) / bytes, 1, strategy.workers);
-  std::atomic<int64_t> next{0};
-  GNOMON_RETURN_NOT_OK(ParallelFor(context_, workers, [&](int64_t /*worker*/) {
-    for (int64_t i = next++; i < strategy.num_partitions; i = next++)
-      GNOMON_RETURN_NOT_OK(join_partition(i));
-    return Status::OK();
-  }));
-  stats->time_slices = num_slices;
+  PartitionJoins joins(context_, labels_, settings_, features, strategy,
+                       MatchUnit(features, refined));
+  GNOMON_RETURN_NOT_OK(joins.Run(&label_parts, &feature_parts, winners.values()));
+  stats->hash_partitions = strategy.num_partitions;
+  stats->time_slices = joins.num_slices();
+  stats->merged_rows = joins.merged_rows();
   return winners;
 }
 

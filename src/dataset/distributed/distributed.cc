@@ -1,0 +1,129 @@
+#include "dataset/distributed/distributed.h"
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <utility>
+
+#include <arrow/record_batch.h>
+#include <arrow/table.h>
+#include <arrow/type.h>
+
+#include "base/text.h"
+#include "dataset/distributed/block_source_internal.h"
+#include "dataset/distributed/file_sink_internal.h"
+#include "dataset/distributed/stage_cutter_internal.h"
+#include "dataset/optimizer/optimizer.h"
+
+namespace gnomon::dataset {
+
+namespace {
+
+using internal::StagePlan;
+
+// Blocks on the driver in order; each is released when it has been read.
+class BlockResult : public DistributedResult {
+ public:
+  BlockResult(runtime::Backend& backend, std::shared_ptr<arrow::Schema> schema,
+              runtime::JobStats stats, std::deque<runtime::BlockDescriptor> blocks)
+      : backend_(backend),
+        schema_(std::move(schema)),
+        stats_(std::move(stats)),
+        blocks_(std::move(blocks)) {}
+  ~BlockResult() override {
+    reader_.reset();
+    for (const auto& block : blocks_) backend_.Release(std::span(&block, 1));
+  }
+
+  const std::shared_ptr<arrow::Schema>& schema() const override { return schema_; }
+  const runtime::JobStats& stats() const override { return stats_; }
+
+  Result<std::shared_ptr<arrow::RecordBatch>> Next() override {
+    while (!blocks_.empty()) {
+      if (reader_ == nullptr) {
+        GNOMON_ASSIGN_OR_RETURN(reader_, backend_.blocks().Open(blocks_.front()));
+      }
+      std::shared_ptr<arrow::RecordBatch> batch;
+      GNOMON_RETURN_NOT_OK(reader_->ReadNext(&batch));
+      if (batch != nullptr) return internal::WithSchema(*batch, schema_);
+      reader_.reset();
+      backend_.Release(std::span(&blocks_.front(), 1));
+      blocks_.pop_front();
+    }
+    return nullptr;
+  }
+
+ private:
+  runtime::Backend& backend_;
+  const std::shared_ptr<arrow::Schema> schema_;
+  const runtime::JobStats stats_;
+  std::deque<runtime::BlockDescriptor> blocks_;
+  std::shared_ptr<arrow::RecordBatchReader> reader_;
+};
+
+// The rows of a write node.
+class TableResult : public DistributedResult {
+ public:
+  TableResult(std::shared_ptr<arrow::Table> table, runtime::JobStats stats)
+      : table_(std::move(table)), schema_(table_->schema()), reader_(*table_), stats_(stats) {}
+
+  const std::shared_ptr<arrow::Schema>& schema() const override { return schema_; }
+  const runtime::JobStats& stats() const override { return stats_; }
+  Result<std::shared_ptr<arrow::RecordBatch>> Next() override { return reader_.Next(); }
+
+ private:
+  const std::shared_ptr<arrow::Table> table_;
+  const std::shared_ptr<arrow::Schema> schema_;
+  arrow::TableBatchReader reader_;
+  const runtime::JobStats stats_;
+};
+
+int PartitionsFor(const runtime::Backend& backend) {
+  double cpus = 0;
+  for (const runtime::NodeInfo& node : backend.Nodes()) cpus += node.capacity.cpus;
+  return std::clamp(static_cast<int>(std::lround(2 * cpus)), 1, 1024);
+}
+
+Result<StagePlan> CutOptimized(const Plan& plan, const DistributionOptions& options) {
+  if (const auto* write = std::get_if<WriteSpec>(&plan->spec())) {
+    if (write->path.find("://") != std::string::npos) {
+      return Error(ErrorKind::kUnsupported, "a distributed write goes to a local path, not to ",
+                   write->path);
+    }
+  }
+  if (!options.optimize) return internal::CutIntoStages(plan, options);
+  GNOMON_ASSIGN_OR_RETURN(const OptimizedPlan optimized, Optimize(plan));
+  return internal::CutIntoStages(optimized.plan, options);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DistributedResult>> ExecuteDistributed(const Context& context,
+                                                              runtime::Backend& backend,
+                                                              const Plan& plan,
+                                                              const DistributionOptions& given) {
+  DistributionOptions options = given;
+  if (options.num_partitions <= 0) options.num_partitions = PartitionsFor(backend);
+  GNOMON_ASSIGN_OR_RETURN(const StagePlan stages, CutOptimized(plan, options));
+  GNOMON_ASSIGN_OR_RETURN(runtime::JobResult result,
+                          runtime::RunJob(context, backend, stages.job, options.job));
+  if (stages.writes) {
+    GNOMON_ASSIGN_OR_RETURN(
+        auto table, internal::RowsOfWriteToken(result.tokens[stages.results.front()].front()));
+    return std::make_unique<TableResult>(std::move(table), result.stats);
+  }
+  std::deque<runtime::BlockDescriptor> blocks;
+  for (const size_t stage : stages.results) {
+    for (const auto& partition : result.outputs[stage]) {
+      blocks.insert(blocks.end(), partition.begin(), partition.end());
+    }
+  }
+  return std::make_unique<BlockResult>(backend, plan->schema(), result.stats, std::move(blocks));
+}
+
+Result<std::string> ExplainDistributed(const Plan& plan, const DistributionOptions& options) {
+  GNOMON_ASSIGN_OR_RETURN(StagePlan stages, CutOptimized(plan, options));
+  return std::move(stages.explain);
+}
+
+}  // namespace gnomon::dataset

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <arrow/type_fwd.h>
+
+#include "base/context.h"
+#include "base/error.h"
+#include "dataset/execution.h"
+#include "dataset/function_registry.h"
+#include "dataset/plan.h"
+#include "runtime/backend.h"
+#include "runtime/job.h"
+#include "runtime/stage.h"
+
+/// Plans on many nodes: a plan is cut into stages at its shuffles and run as a job of runtime. The
+/// result has the same rows in the same order as an Execution of the plan, and files the same
+/// bytes, for any number of partitions and nodes and whatever fails underway.
+namespace gnomon::dataset {
+
+/// None of these changes a result.
+struct DistributionOptions {
+  /// Of scans, ranges, tables and shuffles, as far as there is enough to divide. 0: twice the CPUs
+  /// of the backend's nodes. A job that is to be resumed names it, so that its plan stays the same.
+  int num_partitions = 0;
+  /// The right side of a join goes whole to every partition of the left when its sources have at
+  /// most this many bytes; else both sides are shuffled.
+  int64_t broadcast_bytes = int64_t{100} << 20;
+  /// What one task may take, for admission. 0: not counted.
+  int64_t task_memory_bytes = 0;
+  bool optimize = true;
+  runtime::JobOptions job = {};
+};
+
+/// The rows of a finished job, in the order of the plan, from blocks on the driver. Outlived by the
+/// backend. Not thread-safe.
+class DistributedResult : public BatchSource {
+ public:
+  virtual const std::shared_ptr<arrow::Schema>& schema() const = 0;
+  virtual const runtime::JobStats& stats() const = 0;
+};
+
+/// Adds what the tasks of plans need to a registry: driver and workers call it alike. `functions`
+/// (may be null) is for map_batches and outlives the registry.
+Status RegisterPlanStages(runtime::StageRegistry& registry, const FunctionRegistry* functions);
+
+/// Optimises the plan, cuts it and runs it to its end. A write node must be the root; its files
+/// appear once, whatever fails, and with a journal (options.job) also over a crash of the driver.
+/// kUnsupported for plans with batches that are handed over (InputSpec), a write node inside, or a
+/// write to other than this machine's file system.
+Result<std::unique_ptr<DistributedResult>> ExecuteDistributed(
+    const Context& context, runtime::Backend& backend, const Plan& plan,
+    const DistributionOptions& options = {});
+
+/// The stages with their plans, partitions and edges; reads nothing. REQUIRES:
+/// options.num_partitions > 0.
+Result<std::string> ExplainDistributed(const Plan& plan, const DistributionOptions& options);
+
+}  // namespace gnomon::dataset

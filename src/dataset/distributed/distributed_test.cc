@@ -1,0 +1,158 @@
+#include "dataset/distributed/distributed.h"
+
+#include <filesystem>
+#include <fstream>
+
+#include <arrow/record_batch.h>
+#include <arrow/table.h>
+#include <doctest/doctest.h>
+
+#include "base/files.h"
+#include "dataset/dataset.h"
+#include "runtime/local/local_backend.h"
+#include "runtime/simulated/simulated_backend.h"
+#include "tests/support/status.h"
+#include "tests/support/table.h"
+#include "tests/support/temporary.h"
+
+namespace gnomon::dataset {
+namespace {
+
+using namespace gnomon::test;  // NOLINT
+using pit::AggregateFunction;
+
+struct Threads {
+  runtime::StageRegistry registry;
+  std::unique_ptr<runtime::Backend> backend;
+
+  Threads() {
+    RequireOk(RegisterPlanStages(registry, nullptr));
+    backend = ValueOf(runtime::MakeLocalBackend(registry, {.max_workers = 2}));
+  }
+  Result<std::unique_ptr<DistributedResult>> Run(const Dataset& dataset,
+                                                 const DistributionOptions& options = {}) {
+    return ExecuteDistributed({}, *backend, ValueOf(dataset.plan()), options);
+  }
+};
+
+Dataset Written(const Dataset& rows, const std::string& path,
+                std::vector<std::string> partition_by = {}) {
+  return Dataset(MakeNode(WriteSpec{.path = path,
+                                    .format = table::FileFormat::kParquet,
+                                    .partition_by = std::move(partition_by)},
+                          {ValueOf(rows.plan())}));
+}
+
+int64_t CountRows(BatchSource& source) {
+  int64_t rows = 0;
+  while (const auto batch = ValueOf(source.Next())) rows += batch->num_rows();
+  return rows;
+}
+
+TEST_CASE("counts are merged from partial results, sums are not") {
+  const Dataset rows = Dataset::Range(0, 1000).Derive("k", "id % 7");
+  const DistributionOptions options{.num_partitions = 4};
+  const std::string merged = ValueOf(ExplainDistributed(
+      ValueOf(rows.Aggregate({"k"}, {{AggregateFunction::kCount}}).plan()), options));
+  CHECK(merged.find("by hash of k to 4") != std::string::npos);
+  CHECK(merged.find("count = count()") != std::string::npos);
+  CHECK(merged.find("count = sum(count)") != std::string::npos);
+  const std::string whole = ValueOf(ExplainDistributed(
+      ValueOf(rows.Aggregate({"k"}, {{AggregateFunction::kSum, "id"}}).plan()), options));
+  CHECK(whole.find("sum(id_sum)") == std::string::npos);
+}
+
+TEST_CASE("a small right side goes to every partition of the left, a large one is shuffled") {
+  const Dataset joined = Dataset::Range(0, 1000).Join(Dataset::Range(0, 10), {.left_keys = {"id"}});
+  const Plan plan = ValueOf(joined.plan());
+  const std::string small =
+      ValueOf(ExplainDistributed(plan, {.num_partitions = 3, .broadcast_bytes = 1000}));
+  CHECK(small.find("(all of it)") != std::string::npos);
+  CHECK(small.find("(shuffle)") == std::string::npos);
+  const std::string large =
+      ValueOf(ExplainDistributed(plan, {.num_partitions = 3, .broadcast_bytes = 10}));
+  CHECK(large.find("(shuffle)") != std::string::npos);
+}
+
+TEST_CASE("a scan is divided between its files") {
+  const auto folder = MakeTemporaryFolder();
+  for (const std::string name : {"a", "b", "c", "d"}) {
+    RequireOk(Dataset::Range(0, 100)
+                  .WriteTo({}, {.path = folder.path() + "/" + name + ".parquet"})
+                  .status());
+  }
+  const Dataset rows = Dataset::Read({}, folder.path());
+  Threads threads;
+  const auto result = ValueOf(threads.Run(rows, {.num_partitions = 3}));
+  CHECK(result->stats().tasks == 3);
+  CHECK(CountRows(*result) == 400);
+}
+
+TEST_CASE("an error in a row keeps its kind and says which stage it was in") {
+  Threads threads;
+  const Dataset rows = Dataset::Range(0, 100).Derive("bad", "1 // (id - 50)");
+  const Status alone = ErrorOf(rows.Collect({}));
+  const Status error = ErrorOf(threads.Run(rows, {.num_partitions = 4}));
+  CHECK(KindOf(error) == KindOf(alone));
+  CHECK(error.message().find(alone.message()) != std::string::npos);
+  CHECK(error.message().starts_with("stage '0 derive', partition "));
+}
+
+TEST_CASE("what cannot be distributed says so before anything runs") {
+  Threads threads;
+  const auto schema = ValueOf(Dataset::Range(0, 1).plan())->schema();
+  CHECK_ERROR(threads.Run(Dataset(MakeNode(InputSpec{"batches", schema}))), ErrorKind::kUnsupported,
+              "'batches'");
+  const auto folder = MakeTemporaryFolder();
+  CHECK_ERROR(threads.Run(Written(Dataset::Range(0, 1), folder.path() + "/out").Limit(1)),
+              ErrorKind::kUnsupported, "a write node inside");
+  CHECK_ERROR(threads.Run(Written(Dataset::Range(0, 1), "s3://bucket/out")),
+              ErrorKind::kUnsupported, "local path");
+}
+
+TEST_CASE("a write replaces what stood there, file or folder, and leaves nothing beside it") {
+  Threads threads;
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/out";
+  for (const int64_t rows : {10, 20}) {
+    CHECK_OK(threads.Run(Written(Dataset::Range(0, rows), path)));
+    CHECK(CountRows(*ValueOf(
+              Dataset::Read({}, path, {.format = table::FileFormat::kParquet}).Stream({}))) ==
+          rows);
+  }
+  std::filesystem::remove(path);
+  for (const int64_t rows : {30, 40}) {
+    const Dataset dealt = Dataset::Range(0, rows).Derive("k", "id % 3");
+    const auto result = ValueOf(threads.Run(Written(dealt, path + "/", {"k"})));
+    const auto batch = ValueOf(result->Next());
+    CHECK(batch->num_rows() == 3);
+    CHECK(batch->column(0)->ToString().find(path + "/k=0/part-0.parquet") != std::string::npos);
+    CHECK(CountRows(*ValueOf(Dataset::Read({}, path).Stream({}))) == rows);
+  }
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
+}
+
+TEST_CASE("a write that fails leaves what stood there and nothing else") {
+  Threads threads;
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/out.parquet";
+  CHECK_OK(threads.Run(Written(Dataset::Range(0, 10), path)));
+  const std::string before = ValueOf(ReadFile(path));
+  const Dataset bad = Dataset::Range(0, 100000).Derive("bad", "1 // (id - 99999)");
+  CHECK_ERROR(threads.Run(Written(bad, path)), ErrorKind::kUser, "zero");
+  CHECK(ValueOf(ReadFile(path)) == before);
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
+}
+
+TEST_CASE("rows are released when they have been read, or not wanted any more") {
+  Threads threads;
+  {
+    const auto result = ValueOf(threads.Run(Dataset::Range(0, 100), {.num_partitions = 4}));
+    CHECK(threads.backend->blocks().stats().blocks == 4);
+    CHECK(ValueOf(result->Next())->num_rows() == 25);
+  }
+  CHECK(threads.backend->blocks().stats().blocks == 0);
+}
+
+}  // namespace
+}  // namespace gnomon::dataset

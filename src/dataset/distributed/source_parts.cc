@@ -1,0 +1,125 @@
+#include <algorithm>
+#include <limits>
+
+#include <arrow/table.h>
+#include <arrow/util/byte_size.h>
+
+#include "dataset/distributed/source_parts_internal.h"
+
+namespace gnomon::dataset::internal {
+
+namespace {
+
+constexpr int64_t kUnknown = std::numeric_limits<int64_t>::max();
+
+// What a file counts when they are divided: one of unknown or no size counts a little.
+int64_t WeightOf(const ScanFile& file) { return std::max<int64_t>(1, file.size); }
+
+Result<std::vector<Plan>> PartsOfScan(const Plan& source, const ScanSpec& spec, int num_parts) {
+  if (spec.limit.has_value() || spec.files.size() < 2) return std::vector<Plan>{source};
+  int64_t left = 0;
+  for (const ScanFile& file : spec.files) left += WeightOf(file);
+  std::vector<Plan> parts;
+  auto next = spec.files.begin();
+  while (next != spec.files.end()) {
+    const int64_t parts_left = std::max<int64_t>(1, num_parts - static_cast<int64_t>(parts.size()));
+    const int64_t share = (left + parts_left - 1) / parts_left;
+    ScanSpec part = spec;
+    part.files.clear();
+    int64_t taken = 0;
+    while (next != spec.files.end() && (taken == 0 || taken + WeightOf(*next) <= share)) {
+      taken += WeightOf(*next);
+      part.files.push_back(*next++);
+    }
+    left -= taken;
+    GNOMON_ASSIGN_OR_RETURN(parts.emplace_back(), MakeNode(std::move(part)));
+  }
+  return parts;
+}
+
+// Bounds of part `i` of `rows` rows.
+struct Bounds {
+  int64_t begin;
+  int64_t end;
+};
+Bounds BoundsOf(int64_t rows, int64_t num_parts, int64_t i) {
+  const int64_t size = rows / num_parts;
+  const int64_t longer = rows % num_parts;
+  const auto begin_of = [&](int64_t part) { return part * size + std::min(part, longer); };
+  return {begin_of(i), begin_of(i + 1)};
+}
+
+Result<std::vector<Plan>> PartsOfRange(const Plan& source, const RangeSpec& spec, int num_parts) {
+  const uint64_t length = spec.end <= spec.begin
+                              ? 0
+                              : static_cast<uint64_t>(spec.end) - static_cast<uint64_t>(spec.begin);
+  const auto rows = static_cast<int64_t>(length / static_cast<uint64_t>(spec.step) +
+                                         (length % static_cast<uint64_t>(spec.step) != 0 ? 1 : 0));
+  const int64_t count = std::min<int64_t>(num_parts, rows);
+  if (count < 2) return std::vector<Plan>{source};
+  std::vector<Plan> parts;
+  for (int64_t i = 0; i < count; ++i) {
+    const Bounds bounds = BoundsOf(rows, count, i);
+    RangeSpec part = spec;
+    part.begin = spec.begin + bounds.begin * spec.step;
+    if (i + 1 < count) part.end = spec.begin + bounds.end * spec.step;
+    GNOMON_ASSIGN_OR_RETURN(parts.emplace_back(), MakeNode(part));
+  }
+  return parts;
+}
+
+Result<std::vector<Plan>> PartsOfTable(const Plan& source, const TableSpec& spec, int num_parts) {
+  const int64_t rows = spec.table->num_rows();
+  const int64_t count = std::min<int64_t>(num_parts, rows);
+  if (count < 2) return std::vector<Plan>{source};
+  std::vector<Plan> parts;
+  for (int64_t i = 0; i < count; ++i) {
+    const Bounds bounds = BoundsOf(rows, count, i);
+    GNOMON_ASSIGN_OR_RETURN(
+        parts.emplace_back(),
+        MakeNode(TableSpec{spec.table->Slice(bounds.begin, bounds.end - bounds.begin)}));
+  }
+  return parts;
+}
+
+int64_t Sum(int64_t left, int64_t right) {
+  int64_t sum = 0;
+  return __builtin_add_overflow(left, right, &sum) ? kUnknown : sum;
+}
+
+}  // namespace
+
+Result<std::vector<Plan>> PartsOfSource(const Plan& source, int num_parts) {
+  if (const auto* scan = std::get_if<ScanSpec>(&source->spec())) {
+    return PartsOfScan(source, *scan, num_parts);
+  }
+  if (const auto* range = std::get_if<RangeSpec>(&source->spec())) {
+    return PartsOfRange(source, *range, num_parts);
+  }
+  const auto* table = std::get_if<TableSpec>(&source->spec());
+  GNOMON_CHECK(table != nullptr, "a source: ", source->name());
+  return PartsOfTable(source, *table, num_parts);
+}
+
+int64_t SourceBytes(const Plan& plan) {
+  int64_t bytes = 0;
+  if (const auto* scan = std::get_if<ScanSpec>(&plan->spec())) {
+    for (const ScanFile& file : scan->files) {
+      bytes = Sum(bytes, file.size < 0 ? kUnknown : file.size);
+    }
+  } else if (const auto* table = std::get_if<TableSpec>(&plan->spec())) {
+    bytes = arrow::util::TotalBufferSize(*table->table);
+  } else if (const auto* range = std::get_if<RangeSpec>(&plan->spec())) {
+    if (range->end > range->begin) {
+      bytes = static_cast<int64_t>(std::min<uint64_t>(
+          (static_cast<uint64_t>(range->end) - static_cast<uint64_t>(range->begin)) /
+                  static_cast<uint64_t>(range->step) / 2 * 16 +
+              16,
+          static_cast<uint64_t>(kUnknown)));
+    }
+  }
+  for (const Plan& input : plan->inputs()) bytes = Sum(bytes, SourceBytes(input));
+  return bytes;
+}
+
+}  // namespace gnomon::dataset::internal

@@ -1,0 +1,186 @@
+#include <optional>
+
+#include <arrow/type.h>
+
+#include "base/text.h"
+#include "dataset/distributed/file_sink_internal.h"
+#include "dataset/distributed/relation_internal.h"
+#include "gnomon/stage_plan.pb.h"
+
+namespace gnomon::dataset::internal {
+
+namespace {
+
+bool HasPrefix(const Plan& plan, const std::string& prefix) {
+  for (const auto& field : plan->schema()->fields()) {
+    if (field->name().starts_with(prefix)) return true;
+  }
+  for (const Plan& input : plan->inputs()) {
+    if (HasPrefix(input, prefix)) return true;
+  }
+  return false;
+}
+
+std::vector<SortKey> SortKeys(const std::vector<std::string>& order) {
+  std::vector<SortKey> keys;
+  for (const std::string& column : order) keys.push_back({.column = column});
+  return keys;
+}
+
+const char* NameOf(runtime::Exchange exchange) {
+  switch (exchange) {
+    case runtime::Exchange::kOneToOne:
+      return "one to one";
+    case runtime::Exchange::kShuffle:
+      return "shuffle";
+    case runtime::Exchange::kBroadcast:
+      return "all of it";
+  }
+  return "";
+}
+
+}  // namespace
+
+StageBuilder::StageBuilder(const Plan& plan, const DistributionOptions& options)
+    : options_(options), prefix_("__order_") {
+  while (HasPrefix(plan, prefix_)) prefix_.insert(prefix_.begin(), '_');
+}
+
+Result<Plan> StageBuilder::Visible(const Plan& plan, const arrow::Schema& visible,
+                                   const std::vector<std::string>& order) const {
+  std::vector<std::string> names = visible.field_names();
+  names.insert(names.end(), order.begin(), order.end());
+  if (plan->schema()->field_names() == names) return plan;
+  ProjectSpec project;
+  for (const std::string& name : names) {
+    project.expressions.push_back({name, ColumnExpression(name)});
+  }
+  return MakeNode(std::move(project), {plan});
+}
+
+Result<int> StageBuilder::Close(const Fragment& fragment, const Output& output) {
+  proto::StageFragment message;
+  GNOMON_ASSIGN_OR_RETURN(*message.mutable_plan(), SerializePlan(fragment.plan));
+  message.set_num_partitions(output.num_partitions);
+  for (const std::string& key : output.keys) message.add_keys(key);
+  message.set_order_column(output.order_column);
+  message.set_first_partition(output.first_partition);
+  const auto place = static_cast<int>(result_.job.stages.size());
+  runtime::StageSpec stage{.name = Concat(place, " ", fragment.plan->name()),
+                           .function = kPlanStage,
+                           .fragment = {},
+                           .num_partitions = fragment.num_partitions,
+                           .arguments = fragment.arguments,
+                           .num_outputs = output.num_partitions,
+                           .resources = {.cpus = 1, .memory_bytes = options_.task_memory_bytes}};
+  for (const FragmentInput& input : fragment.inputs) {
+    proto::StageInput* edges = message.add_inputs();
+    edges->set_name(input.name);
+    for (const runtime::StageEdge& edge : input.edges) {
+      edges->add_edges(static_cast<int>(stage.inputs.size()));
+      stage.inputs.push_back(edge);
+    }
+  }
+  stage.fragment = message.SerializeAsString();
+  Explain(stage, fragment, output);
+  result_.job.stages.push_back(std::move(stage));
+  return place;
+}
+
+void StageBuilder::Explain(const runtime::StageSpec& stage, const Fragment& fragment,
+                           const Output& output) {
+  std::string& text = result_.explain;
+  text += Concat("stage ", stage.name, ": ", stage.num_partitions,
+                 stage.num_partitions == 1 ? " partition" : " partitions");
+  if (!output.keys.empty()) {
+    text += Concat(", by hash of ", Join(output.keys, ", "), " to ", output.num_partitions);
+  }
+  text += "\n";
+  for (const runtime::StageEdge& edge : stage.inputs) {
+    text += Concat("  reads ", result_.job.stages[static_cast<size_t>(edge.from)].name, " (",
+                   NameOf(edge.exchange), ")\n");
+  }
+  for (const std::string& line : Split(Trim(FormatPlan(fragment.plan)), '\n')) {
+    text += Concat("  ", line, "\n");
+  }
+}
+
+Result<Arrived> StageBuilder::Exchange(Relation relation,
+                                       const std::shared_ptr<arrow::Schema>& visible,
+                                       const Exchanged& how) {
+  const bool adds_order = how.keeps_order && relation.order.empty();
+  Arrived arrived{.plan = nullptr,
+                  .input = {.name = Concat("input", ++num_inputs_), .edges = {}},
+                  .order = relation.order};
+  if (adds_order) arrived.order = {NewColumn()};
+  int64_t first_partition = 0;
+  for (Fragment& fragment : relation.fragments) {
+    GNOMON_ASSIGN_OR_RETURN(fragment.plan, Visible(fragment.plan, *visible, relation.order));
+    const Output output{.num_partitions = how.num_partitions,
+                        .keys = how.keys,
+                        .order_column = adds_order ? arrived.order[0] : std::string(),
+                        .first_partition = first_partition};
+    GNOMON_ASSIGN_OR_RETURN(const int stage, Close(fragment, output));
+    arrived.input.edges.push_back({stage, how.exchange});
+    first_partition += fragment.num_partitions;
+  }
+  arrow::FieldVector fields = visible->fields();
+  for (const std::string& column : arrived.order) {
+    fields.push_back(arrow::field(column, arrow::int64(), false));
+  }
+  GNOMON_ASSIGN_OR_RETURN(
+      arrived.plan,
+      MakeNode(InputSpec{.name = arrived.input.name, .schema = arrow::schema(std::move(fields))}));
+  if (how.sorts && !relation.order.empty()) {
+    GNOMON_ASSIGN_OR_RETURN(arrived.plan,
+                            MakeNode(SortSpec{.keys = SortKeys(relation.order)}, {arrived.plan}));
+  }
+  if (!how.keeps_order) {
+    arrived.order.clear();
+    GNOMON_ASSIGN_OR_RETURN(arrived.plan, Visible(arrived.plan, *visible, {}));
+  }
+  return arrived;
+}
+
+Result<Relation> StageBuilder::Gather(Relation relation,
+                                      const std::shared_ptr<arrow::Schema>& visible,
+                                      std::optional<int64_t> limit) {
+  if (limit.has_value()) {
+    // Each partition's first rows are enough.
+    for (Fragment& fragment : relation.fragments) {
+      const NodeSpec first =
+          relation.order.empty()
+              ? NodeSpec(LimitSpec{.limit = *limit})
+              : NodeSpec(SortSpec{.keys = SortKeys(relation.order), .limit = limit});
+      GNOMON_ASSIGN_OR_RETURN(fragment.plan, MakeNode(first, {fragment.plan}));
+    }
+  }
+  if (relation.is_one_partition()) return relation;
+  GNOMON_ASSIGN_OR_RETURN(Arrived arrived, Exchange(std::move(relation), visible, {}));
+  if (limit.has_value()) {
+    GNOMON_ASSIGN_OR_RETURN(arrived.plan, MakeNode(LimitSpec{.limit = *limit}, {arrived.plan}));
+  }
+  return Relation{.fragments = {{.plan = arrived.plan, .inputs = {std::move(arrived.input)}}}};
+}
+
+Status StageBuilder::Finish(Relation relation, const Plan& root) {
+  if (!relation.order.empty()) {
+    GNOMON_ASSIGN_OR_RETURN(relation, Gather(std::move(relation), root->schema()));
+  }
+  const auto* write = std::get_if<WriteSpec>(&root->spec());
+  result_.writes = write != nullptr;
+  for (Fragment& fragment : relation.fragments) {
+    GNOMON_ASSIGN_OR_RETURN(fragment.plan, Visible(fragment.plan, *root->schema(), {}));
+    Output output;
+    if (write != nullptr) output.num_partitions = 0;
+    GNOMON_ASSIGN_OR_RETURN(const int stage, Close(fragment, output));
+    runtime::StageSpec& spec = result_.job.stages.back();
+    spec.keep_output = write == nullptr;
+    if (write != nullptr) spec.sink = MakeFileSink(write->path);
+    result_.results.push_back(static_cast<size_t>(stage));
+  }
+  result_.job.name = "plan";
+  return Status::OK();
+}
+
+}  // namespace gnomon::dataset::internal

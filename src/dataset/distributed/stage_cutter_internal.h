@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <arrow/type_fwd.h>
+
+#include "base/error.h"
+#include "dataset/distributed/distributed.h"
+#include "dataset/plan.h"
+#include "runtime/job.h"
+
+namespace gnomon::dataset::internal {
+
+/// The name under which the stage function is registered.
+inline constexpr const char* kPlanStage = "dataset.plan";
+/// The input node that stands for the task's own part of a source (Task::argument).
+inline constexpr const char* kSourceInput = "source";
+
+/// A job whose results are the rows of a plan.
+struct StagePlan {
+  runtime::JobPlan job;
+  /// The stages whose blocks, partition by partition, are the rows; or the one that writes.
+  std::vector<size_t> results;
+  bool writes = false;
+  std::string explain;
+};
+
+/// Cuts an optimised plan. options.num_partitions > 0.
+///
+/// A part of the plan that has been cut is a relation: fragments that run side by side, each in a
+/// number of partitions, and a rule that says where a row stands among all. Without order columns
+/// the relation is the partitions one after the other; scans and what looks at one row at a time
+/// keep it so. After a shuffle rows are in the partition of their key, so they carry their position
+/// in int64 columns: (partition << 40 | row) of the side before the shuffle. Rows with equal
+/// positions (pairs of one left row) stand in one partition, in order. Whatever needs the order of
+/// all rows (sort, limit, sample, calls of map_batches, write, the end) gathers them in one task,
+/// sorted by these columns; another shuffle sorts in each partition.
+Result<StagePlan> CutIntoStages(const Plan& plan, const DistributionOptions& options);
+
+}  // namespace gnomon::dataset::internal

@@ -1,0 +1,238 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <arrow/type_fwd.h>
+
+#include "base/error.h"
+#include "pit/window.h"
+#include "table/file.h"
+
+/// Logical plans: immutable trees (shared parts make them DAGs) of nodes whose schemas are checked
+/// when they are made. A plan says what the rows are and in which order; how they are computed is
+/// decided by Optimize and the execution. The order of every node's rows is part of its meaning
+/// (README.md), so that a result is the same bytes for any number of workers, memory limit and
+/// batch size.
+namespace gnomon::dataset {
+
+class PlanNode;
+using Plan = std::shared_ptr<const PlanNode>;
+
+/// One file of a scan, as it was when the plan was made.
+struct ScanFile {
+  std::string path;
+  table::FileFormat format = table::FileFormat::kParquet;
+  /// Size and time of last change; -1: not known and not compared. A file that has changed when it
+  /// is read is kConflict.
+  int64_t size = -1;
+  int64_t modified_nanos = -1;
+  /// Text of each partition column, null for hive's default partition.
+  std::vector<std::optional<std::string>> partition_values = {};
+};
+
+/// The file's column `source` is called `name` in the plan.
+struct FieldMapping {
+  std::string source;
+  std::string name;
+};
+
+/// Files as one table. Order: files as listed, rows as in the file. Made by OpenScan.
+struct ScanSpec {
+  std::vector<ScanFile> files = {};
+  /// Columns under their names in the files, with the types that all files are brought to. A
+  /// nullable column that a file lacks is null there.
+  std::shared_ptr<arrow::Schema> file_schema;
+  /// The schema was given by the caller: other columns of the files are left out. Else they are
+  /// kUser (text files, of which only the first was looked at when the plan was made).
+  bool declared = false;
+  std::vector<FieldMapping> field_mapping = {};
+  /// Columns that come from folder names (`key=value`); they follow the columns of the files.
+  std::shared_ptr<arrow::Schema> partition_schema = nullptr;
+
+  // What the optimiser pushes down; all over the names of the plan.
+  std::optional<std::vector<std::string>> columns = {};  ///< output, in this order; absent: all
+  std::vector<std::string> predicates = {};  ///< only rows for which all are true, in this order
+  std::optional<int64_t> limit = {};         ///< of the rows that pass the predicates
+  bool pruned = false;  ///< files were left out by their partition values: `files` may be empty
+};
+
+/// int64 begin, begin + step, ... before end.
+struct RangeSpec {
+  int64_t begin = 0;
+  int64_t end = 0;
+  int64_t step = 1;
+  std::string name = "id";
+};
+
+struct TableSpec {
+  std::shared_ptr<arrow::Table> table;
+};
+
+/// Batches that are handed over when the plan is executed (ExecutionOptions::inputs), so that a
+/// part of a plan can be executed on its own. Order: as handed over.
+struct InputSpec {
+  std::string name;
+  std::shared_ptr<arrow::Schema> schema;
+};
+
+/// An expression of expr/expression.h and the name of its column.
+struct NamedExpression {
+  std::string name;
+  std::string expression;
+};
+
+/// Exactly these columns. Order: the input's.
+struct ProjectSpec {
+  std::vector<NamedExpression> expressions;
+};
+
+/// Rows for which the predicate is true (null counts as false). Order: the input's.
+struct FilterSpec {
+  std::string predicate;
+};
+
+/// The input's columns, replaced in place or followed by these; each sees only the input's columns.
+struct DeriveSpec {
+  std::vector<NamedExpression> expressions;
+};
+
+/// A registered function (function_registry.h) over batches. Call k gets rows [k * rows_per_call,
+/// (k + 1) * rows_per_call) of the input, whatever the batches of the execution are; a row-wise
+/// function gets any. Order: input order of calls.
+struct MapBatchesSpec {
+  std::string function;
+  std::string parameters = {};  ///< bytes, handed to the function as they are
+  int64_t rows_per_call = int64_t{64} * 1024;
+  bool row_wise = false;
+  std::shared_ptr<arrow::Schema> output_schema = nullptr;
+};
+
+enum class JoinType { kInner, kLeft, kSemi, kAnti, kFull };
+const char* NameOf(JoinType type);
+Result<JoinType> ParseJoinType(std::string_view text);
+
+/// Rows with equal keys. Keys compare by value: integers of any width and sign, times as instants,
+/// strings and binaries, booleans; floating point is kUser. A null never matches. Columns: the
+/// left's, then (not for semi and anti) the right's without its keys; a right name that the left
+/// has too gets `right_suffix`. In a full join a key holds the right's value where the left has no
+/// row, in a type that holds both. Order: by left row, then right row; the right's unmatched rows
+/// of a full join follow in their order.
+struct JoinSpec {
+  JoinType type = JoinType::kInner;
+  std::vector<std::string> left_keys = {};
+  std::vector<std::string> right_keys = {};  ///< empty: as left_keys
+  std::string right_suffix = {};
+};
+
+/// count sum mean min max std var count_distinct first last, with the meaning of pit/window.h:
+/// nulls are skipped, an empty group gives null and counts give 0. A count without a column counts
+/// rows.
+struct AggregateItem {
+  pit::AggregateFunction function = pit::AggregateFunction::kCount;
+  std::string column = {};
+  std::string name = {};  ///< empty: "<column>_<function>", or "count"
+  int ddof = 1;           ///< std and var
+};
+
+/// One row a group of equal keys: key columns, then items. Null is a key like others, all NaN are
+/// one, -0.0 is 0.0; the key's value is that of the group's first row. Order: by first row of the
+/// group. Without keys exactly one row.
+struct AggregateSpec {
+  std::vector<std::string> keys = {};
+  std::vector<AggregateItem> items = {};
+};
+
+struct SortKey {
+  std::string column;
+  bool descending = false;
+  bool nulls_first = false;
+};
+
+/// By the keys, then by input position: a total order. NaN is above every number (also descending:
+/// first), nulls are last unless said otherwise, texts compare by bytes, lists element by element.
+struct SortSpec {
+  std::vector<SortKey> keys = {};
+  std::optional<int64_t> limit = {};  ///< the first rows only
+};
+
+/// Cuts the input into partitions: by hash of the keys (equal keys, one partition), or row i into
+/// partition i % num_partitions without keys. Order: by partition, then by input position.
+struct RepartitionSpec {
+  int num_partitions = 1;
+  std::vector<std::string> keys = {};
+};
+
+/// The rows of all inputs, one input after the other. Columns have the same names in the same
+/// order; integers are widened.
+struct UnionSpec {};
+
+/// Rows [offset, offset + limit).
+struct LimitSpec {
+  int64_t limit = 0;
+  int64_t offset = 0;
+};
+
+/// Row i is kept when a hash of (seed, i) falls below `fraction`. Order: the input's.
+struct SampleSpec {
+  double fraction = 1;
+  uint64_t seed = 0;
+};
+
+/// Writes the input to `path`: a file, or with partition_by a folder of hive partitions, one file
+/// each. All of it appears or nothing; what stood there before is replaced. Rows: one a file, with
+/// its path and number of rows, by path.
+struct WriteSpec {
+  std::string path;
+  std::optional<table::FileFormat> format = {};  ///< otherwise from the suffix; Parquet for folders
+  std::vector<std::string> partition_by = {};
+  std::string compression = "snappy";
+  int64_t row_group_rows = 1 << 20;
+};
+
+using NodeSpec = std::variant<ScanSpec, RangeSpec, TableSpec, InputSpec, ProjectSpec, FilterSpec,
+                              DeriveSpec, MapBatchesSpec, JoinSpec, AggregateSpec, SortSpec,
+                              RepartitionSpec, UnionSpec, LimitSpec, SampleSpec, WriteSpec>;
+
+/// A node of a plan. Immutable, thread-safe.
+class PlanNode {
+ public:
+  /// Made by MakeNode only.
+  PlanNode(NodeSpec spec, std::vector<Plan> inputs, std::shared_ptr<arrow::Schema> schema);
+
+  const NodeSpec& spec() const { return spec_; }
+  const std::vector<Plan>& inputs() const { return inputs_; }
+  const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
+  /// "scan", "range", ... "write".
+  std::string_view name() const;
+  /// One line: the name and what it does.
+  std::string Describe() const;
+
+ private:
+  const NodeSpec spec_;
+  const std::vector<Plan> inputs_;
+  const std::shared_ptr<arrow::Schema> schema_;
+};
+
+/// Checks the spec against the inputs' schemas, completes what may be left out and gives the node.
+/// kUser names the node and what is wrong, with the nearest name as the hint.
+Result<Plan> MakeNode(NodeSpec spec, std::vector<Plan> inputs = {});
+
+/// The name as an expression: "a" or "\"a b\"".
+std::string ColumnExpression(std::string_view name);
+
+/// The plan and its inputs, one node a line, inputs indented below.
+std::string FormatPlan(const Plan& plan);
+
+/// A plan as bytes (src/proto/gnomon/plan.proto) and back. Parsing checks every node again; bytes
+/// that are no plan are kDataLoss, a newer format kUnsupported.
+Result<std::string> SerializePlan(const Plan& plan);
+Result<Plan> ParsePlan(std::string_view bytes);
+
+}  // namespace gnomon::dataset

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dataset/plan.h"
+
+/// The schema of each node: checks a spec against its inputs and completes it.
+namespace gnomon::dataset::internal {
+
+using SchemaResult = Result<std::shared_ptr<arrow::Schema>>;
+
+/// Place of the column; kUser "<node>: no such column: 'x'" with the nearest name.
+Result<int> FindColumn(const arrow::Schema& schema, const std::string& name, std::string_view node);
+Result<std::vector<int>> FindColumns(const arrow::Schema& schema,
+                                     const std::vector<std::string>& names, std::string_view node);
+
+/// kUser when a name stands twice.
+Status CheckNames(const arrow::Schema& schema, std::string_view node);
+
+SchemaResult CheckSpec(ScanSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(RangeSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(TableSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(InputSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(ProjectSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(FilterSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(DeriveSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(MapBatchesSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(JoinSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(AggregateSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(SortSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(RepartitionSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(UnionSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(LimitSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(SampleSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(WriteSpec* spec, const std::vector<Plan>& inputs);
+
+/// The schema of a scan before `columns` are chosen: file columns by their names in the plan, then
+/// partition columns.
+std::shared_ptr<arrow::Schema> FullScanSchema(const ScanSpec& spec);
+
+/// The type that holds every integer of both; null when the types are not equal and not both
+/// integers.
+std::shared_ptr<arrow::DataType> WiderType(const std::shared_ptr<arrow::DataType>& left,
+                                           const std::shared_ptr<arrow::DataType>& right);
+
+/// Types of the output key columns of a full join, null when no type holds both.
+std::shared_ptr<arrow::DataType> CommonKeyType(const std::shared_ptr<arrow::DataType>& left,
+                                               const std::shared_ptr<arrow::DataType>& right);
+
+/// Calls body(spec) with the alternative's own type.
+template <typename... Bodies>
+struct Overloaded : Bodies... {
+  using Bodies::operator()...;
+};
+template <typename... Bodies>
+Overloaded(Bodies...) -> Overloaded<Bodies...>;
+
+}  // namespace gnomon::dataset::internal

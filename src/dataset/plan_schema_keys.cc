@@ -1,0 +1,225 @@
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include <arrow/type.h>
+#include <arrow/util/checked_cast.h>
+
+#include "base/text.h"
+#include "dataset/key_encoding_internal.h"
+#include "dataset/plan_internal.h"
+#include "table/column.h"
+
+/// Nodes that look at many rows: join, aggregate, sort, repartition, union, write.
+namespace gnomon::dataset::internal {
+
+namespace {
+
+using DataTypePtr = std::shared_ptr<arrow::DataType>;
+
+Status CheckKeys(const arrow::Schema& schema, const std::vector<std::string>& keys, KeyUse use) {
+  GNOMON_ASSIGN_OR_RETURN(const auto columns, FindColumns(schema, keys, ""));
+  std::set<std::string_view> seen;
+  for (const int column : columns) {
+    const arrow::Field& field = *schema.field(column);
+    GNOMON_RETURN_NOT_OK(WithContext(CheckKeyType(*field.type(), use), Quoted(field.name())));
+    if (!seen.insert(field.name()).second)
+      return Error(ErrorKind::kUser, "a key is named twice: ", Quoted(field.name()));
+  }
+  return Status::OK();
+}
+
+DataTypePtr SignedOfWidth(int bits) {
+  if (bits <= 8) return arrow::int8();
+  if (bits <= 16) return arrow::int16();
+  return bits <= 32 ? arrow::int32() : arrow::int64();
+}
+
+Status CheckJoinKeys(const JoinSpec& spec, const arrow::Schema& left, const arrow::Schema& right) {
+  if (spec.left_keys.empty()) return Error(ErrorKind::kUser, "has no keys");
+  if (spec.left_keys.size() != spec.right_keys.size()) {
+    return Error(ErrorKind::kUser, "has ", spec.left_keys.size(), " keys on the left and ",
+                 spec.right_keys.size(), " on the right");
+  }
+  GNOMON_RETURN_NOT_OK(WithContext(CheckKeys(left, spec.left_keys, KeyUse::kJoin), "left"));
+  GNOMON_RETURN_NOT_OK(WithContext(CheckKeys(right, spec.right_keys, KeyUse::kJoin), "right"));
+  for (size_t i = 0; i < spec.left_keys.size(); ++i) {
+    const auto& left_type = left.GetFieldByName(spec.left_keys[i])->type();
+    const auto& right_type = right.GetFieldByName(spec.right_keys[i])->type();
+    Status status = CheckComparable(*left_type, *right_type);
+    if (status.ok() && spec.type == JoinType::kFull &&
+        CommonKeyType(left_type, right_type) == nullptr) {
+      status = Error(ErrorKind::kUser,
+                     "no type holds the keys of both sides of a full join: ", left_type->ToString(),
+                     " and ", right_type->ToString());
+    }
+    GNOMON_RETURN_NOT_OK(WithContext(status, Concat(spec.left_keys[i], " = ", spec.right_keys[i])));
+  }
+  return Status::OK();
+}
+
+Status NameTaken(const std::string& name) {
+  return MakeError(ErrorKind::kUser,
+                   Concat("both sides have a column of this name: ", Quoted(name)), {},
+                   "set right_suffix, or leave the column out on one side");
+}
+
+}  // namespace
+
+DataTypePtr WiderType(const DataTypePtr& left, const DataTypePtr& right) {
+  if (left->Equals(*right)) return left;
+  if (!arrow::is_integer(left->id()) || !arrow::is_integer(right->id())) return nullptr;
+  const auto& fixed = arrow::internal::checked_cast<const arrow::FixedWidthType&>(*left);
+  const auto& other = arrow::internal::checked_cast<const arrow::FixedWidthType&>(*right);
+  const bool left_signed = arrow::is_signed_integer(left->id());
+  const bool right_signed = arrow::is_signed_integer(right->id());
+  if (left_signed == right_signed) return fixed.bit_width() >= other.bit_width() ? left : right;
+  const int unsigned_bits = left_signed ? other.bit_width() : fixed.bit_width();
+  const int signed_bits = left_signed ? fixed.bit_width() : other.bit_width();
+  // int64 for uint64 too: a value beyond it is an error where it is read.
+  return SignedOfWidth(std::max(signed_bits, std::min(64, 2 * unsigned_bits)));
+}
+
+DataTypePtr CommonKeyType(const DataTypePtr& left, const DataTypePtr& right) {
+  if (const auto wider = WiderType(left, right)) return wider;
+  if (left->id() == arrow::Type::NA) return right;
+  if (right->id() == arrow::Type::NA) return left;
+  if (table::IsTime(*left) && table::IsTime(*right))
+    return table::UnitNanos(*left) <= table::UnitNanos(*right) ? left : right;
+  const auto decoded = [](const DataTypePtr& type) {
+    return type->id() != arrow::Type::DICTIONARY
+               ? type
+               : arrow::internal::checked_cast<const arrow::DictionaryType&>(*type).value_type();
+  };
+  const DataTypePtr a = decoded(left);
+  const DataTypePtr b = decoded(right);
+  if (a != left || b != right) return CommonKeyType(a, b);
+  if (arrow::is_string(a->id()) && arrow::is_string(b->id())) return arrow::large_utf8();
+  if (arrow::is_base_binary_like(a->id()) && arrow::is_base_binary_like(b->id()))
+    return arrow::large_binary();
+  return nullptr;
+}
+
+SchemaResult CheckSpec(JoinSpec* spec, const std::vector<Plan>& inputs) {
+  const arrow::Schema& left = *inputs[0]->schema();
+  const arrow::Schema& right = *inputs[1]->schema();
+  if (spec->right_keys.empty()) spec->right_keys = spec->left_keys;
+  GNOMON_RETURN_NOT_OK(CheckJoinKeys(*spec, left, right));
+  arrow::FieldVector fields = left.fields();
+  if (spec->type == JoinType::kSemi || spec->type == JoinType::kAnti) return arrow::schema(fields);
+  if (spec->type == JoinType::kFull) {
+    for (auto& field : fields) field = field->WithNullable(true);
+    for (size_t i = 0; i < spec->left_keys.size(); ++i) {
+      auto& field = fields[static_cast<size_t>(left.GetFieldIndex(spec->left_keys[i]))];
+      field = field->WithType(
+          CommonKeyType(field->type(), right.GetFieldByName(spec->right_keys[i])->type()));
+    }
+  }
+  std::set<std::string> names;
+  for (const auto& field : fields) names.insert(field->name());
+  for (const auto& field : right.fields()) {
+    if (std::ranges::find(spec->right_keys, field->name()) != spec->right_keys.end()) continue;
+    const bool taken = names.contains(field->name());
+    if (taken && spec->right_suffix.empty()) return NameTaken(field->name());
+    auto output = field->WithName(taken ? field->name() + spec->right_suffix : field->name());
+    if (!names.insert(output->name()).second) return NameTaken(output->name());
+    if (spec->type != JoinType::kInner) output = output->WithNullable(true);
+    fields.push_back(std::move(output));
+  }
+  return arrow::schema(std::move(fields));
+}
+
+SchemaResult CheckSpec(AggregateSpec* spec, const std::vector<Plan>& inputs) {
+  using pit::AggregateFunction;
+  const arrow::Schema& input = *inputs[0]->schema();
+  GNOMON_RETURN_NOT_OK(CheckKeys(input, spec->keys, KeyUse::kOrder));
+  arrow::FieldVector fields;
+  for (const std::string& key : spec->keys) fields.push_back(input.GetFieldByName(key));
+  for (AggregateItem& item : spec->items) {
+    const bool counts = item.function == AggregateFunction::kCount ||
+                        item.function == AggregateFunction::kCountDistinct;
+    const std::string name = pit::NameOf(item.function);
+    if (item.name.empty()) item.name = item.column.empty() ? name : Concat(item.column, "_", name);
+    constexpr std::array kUnknown = {AggregateFunction::kLastK, AggregateFunction::kMedian,
+                                     AggregateFunction::kQuantile,
+                                     AggregateFunction::kMostFrequent};
+    if (std::ranges::find(kUnknown, item.function) != kUnknown.end())
+      return Error(ErrorKind::kUnsupported, "a group cannot be aggregated by ", name);
+    if (item.column.empty()) {
+      if (item.function != AggregateFunction::kCount)
+        return Error(ErrorKind::kUser, Quoted(item.name), " needs a column to aggregate");
+      fields.push_back(arrow::field(item.name, arrow::int64(), false));
+      continue;
+    }
+    GNOMON_ASSIGN_OR_RETURN(const int column, FindColumn(input, item.column, ""));
+    auto type = pit::ResultType({.function = item.function, .ddof = item.ddof},
+                                *input.field(column)->type());
+    GNOMON_RETURN_NOT_OK(WithContext(type.status(), Quoted(item.column)));
+    fields.push_back(arrow::field(item.name, *type, !counts));
+  }
+  return arrow::schema(std::move(fields));
+}
+
+SchemaResult CheckSpec(SortSpec* spec, const std::vector<Plan>& inputs) {
+  std::vector<std::string> names;
+  for (const SortKey& key : spec->keys) names.push_back(key.column);
+  GNOMON_RETURN_NOT_OK(CheckKeys(*inputs[0]->schema(), names, KeyUse::kOrder));
+  if (spec->limit && *spec->limit < 0) return Error(ErrorKind::kUser, "a negative limit");
+  return inputs[0]->schema();
+}
+
+SchemaResult CheckSpec(RepartitionSpec* spec, const std::vector<Plan>& inputs) {
+  constexpr int kMostPartitions = 4096;
+  if (spec->num_partitions < 1 || spec->num_partitions > kMostPartitions) {
+    return Error(ErrorKind::kUser, "number of partitions is not in 1 to ", kMostPartitions, ": ",
+                 spec->num_partitions);
+  }
+  GNOMON_RETURN_NOT_OK(CheckKeys(*inputs[0]->schema(), spec->keys, KeyUse::kOrder));
+  return inputs[0]->schema();
+}
+
+SchemaResult CheckSpec(UnionSpec* /*spec*/, const std::vector<Plan>& inputs) {
+  arrow::FieldVector fields = inputs[0]->schema()->fields();
+  for (size_t i = 1; i < inputs.size(); ++i) {
+    const arrow::Schema& other = *inputs[i]->schema();
+    if (other.field_names() != inputs[0]->schema()->field_names()) {
+      return MakeError(ErrorKind::kUser,
+                       Concat("input ", i, " has other columns than the first: ",
+                              Join(other.field_names(), ", "), " instead of ",
+                              Join(inputs[0]->schema()->field_names(), ", ")),
+                       {}, "bring them to the same names and order with a projection");
+    }
+    for (size_t column = 0; column < fields.size(); ++column) {
+      const auto& field = other.field(static_cast<int>(column));
+      const auto type = WiderType(fields[column]->type(), field->type());
+      if (type == nullptr) {
+        return Error(ErrorKind::kUser, "column ", Quoted(field->name()), " of input ", i, " is ",
+                     field->type()->ToString(), ", of the first input ",
+                     fields[column]->type()->ToString());
+      }
+      fields[column] = fields[column]->WithType(type)->WithNullable(fields[column]->nullable() ||
+                                                                    field->nullable());
+    }
+  }
+  return arrow::schema(std::move(fields));
+}
+
+SchemaResult CheckSpec(WriteSpec* spec, const std::vector<Plan>& inputs) {
+  if (spec->path.empty()) return Error(ErrorKind::kUser, "has no path");
+  if (spec->row_group_rows <= 0)
+    return Error(ErrorKind::kUser, "row_group_rows is not positive: ", spec->row_group_rows);
+  const arrow::Schema& input = *inputs[0]->schema();
+  GNOMON_RETURN_NOT_OK(CheckKeys(input, spec->partition_by, KeyUse::kJoin));
+  if (!spec->partition_by.empty() &&
+      spec->partition_by.size() == static_cast<size_t>(input.num_fields())) {
+    return Error(ErrorKind::kUser, "partition_by leaves no column for the files");
+  }
+  if (!spec->format && !spec->partition_by.empty()) spec->format = table::FileFormat::kParquet;
+  if (!spec->format) {
+    GNOMON_ASSIGN_OR_RETURN(spec->format, table::FormatOfPath(spec->path));
+  }
+  return arrow::schema(
+      {arrow::field("path", arrow::utf8(), false), arrow::field("rows", arrow::int64(), false)});
+}
+
+}  // namespace gnomon::dataset::internal

@@ -1,0 +1,123 @@
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include <arrow/table.h>
+#include <arrow/type.h>
+
+#include "base/files.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "dataset/dataset.h"
+#include "tests/support/status.h"
+#include "tests/support/table.h"
+#include "tests/support/temporary.h"
+
+namespace gnomon::dataset {
+
+namespace {
+
+namespace fs = std::filesystem;
+using test::MakeTemporaryFolder;
+using test::TableOf;
+using test::ValueOf;
+
+Dataset Rows(int64_t count) {
+  return Dataset::Range(0, count).Derive(
+      {{"day", "cast(date '2024-01-01' + interval '1d' * (id % 3) as date)"},
+       {"name", "case when id % 5 = 0 then null else concat('a/', id % 2) end"}});
+}
+
+std::vector<std::string> FilesBelow(const std::string& folder) {
+  std::vector<std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) files.push_back(fs::relative(entry.path(), folder).string());
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+TEST_CASE("each format gives back what was written") {
+  const auto folder = MakeTemporaryFolder();
+  const Dataset rows = Rows(100).Select({"id", "name"});
+  for (const char* suffix : {"parquet", "csv", "arrow", "jsonl"}) {
+    CAPTURE(suffix);
+    const std::string path = Concat(folder.path(), "/out.", suffix);
+    CHECK_TABLE_EQ(rows.WriteTo({}, {.path = path}),
+                   TableOf({{"path", arrow::utf8(), false}, {"rows", arrow::int64(), false}},
+                           Concat("[[\"", path, "\", 100]]")));
+    CHECK_TABLE_EQ(Dataset::Read({}, path).Derive("id", "id").Collect({}),
+                   ValueOf(Dataset::Read({}, path).Collect({})));
+    const auto read = ValueOf(Dataset::Read({}, path).Collect({}));
+    CHECK(read->num_rows() == 100);
+    CHECK(read->GetColumnByName("name")->null_count() == 20);
+  }
+}
+
+TEST_CASE("partitions become hive folders, each row in its own") {
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/out";
+  const auto written =
+      ValueOf(Rows(30).WriteTo({}, {.path = path, .partition_by = {"day", "name"}}));
+  CHECK(written->num_rows() == 9);
+  CHECK(FilesBelow(path)[0] == "day=2024-01-01/name=__HIVE_DEFAULT_PARTITION__/part-0.parquet");
+  CHECK(FilesBelow(path)[1] == "day=2024-01-01/name=a%2F0/part-0.parquet");
+  CHECK_TABLE_EQ(
+      Dataset::Read({}, path).Sort({{.column = "id"}}).Collect({}),
+      ValueOf(Rows(30)
+                  .Project({{"id", "id"}, {"day", "cast(day as string)"}, {"name", "name"}})
+                  .Collect({})));
+}
+
+TEST_CASE("files have the same bytes for any batch size and memory") {
+  const auto folder = MakeTemporaryFolder();
+  const auto write = [&](const std::string& name, int64_t batch_rows, int64_t limit) {
+    MemoryBudget memory("test", limit);
+    Context context;
+    context.memory = &memory;
+    ExecutionReport report;
+    CHECK_OK(Rows(20'000).WriteTo(
+        context, {.path = folder.path() + name, .partition_by = {"day"}, .row_group_rows = 3000},
+        {.batch_rows = batch_rows}, &report));
+    CHECK((report.stats[0].spilled_bytes > 0) == (limit > 0));
+  };
+  write("/a", 1 << 16, 0);
+  write("/b", 777, 50'000);
+  const auto files = FilesBelow(folder.path() + "/a");
+  CHECK(files.size() == 3);
+  CHECK(files == FilesBelow(folder.path() + "/b"));
+  for (const std::string& file : files)
+    CHECK(ValueOf(ReadFile(folder.path() + "/a/" + file)) ==
+          ValueOf(ReadFile(folder.path() + "/b/" + file)));
+}
+
+TEST_CASE("a write that fails leaves what stood there and nothing else") {
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/out";
+  const WriteSpec spec{.path = path, .partition_by = {"day"}};
+  CHECK_OK(Rows(9).WriteTo({}, spec));
+  const auto before = FilesBelow(folder.path());
+  const Dataset failing = Rows(5000).Derive("bad", "1 // (4000 - id)");
+  CHECK_ERROR(failing.WriteTo({}, spec), ErrorKind::kUser, "zero");
+  CHECK_ERROR(failing.WriteTo({}, {.path = folder.path() + "/one.parquet"}), ErrorKind::kUser,
+              "zero");
+  CHECK(FilesBelow(folder.path()) == before);
+  CHECK(ValueOf(Dataset::Read({}, path).Collect({}))->num_rows() == 9);
+  // A complete one takes its place with all its files.
+  CHECK_OK(Rows(2).WriteTo({}, spec));
+  CHECK(FilesBelow(folder.path()).size() == 2);
+  CHECK(ValueOf(Dataset::Read({}, path).Collect({}))->num_rows() == 2);
+}
+
+TEST_CASE("no rows make a file without rows, and a folder without files") {
+  const auto folder = MakeTemporaryFolder();
+  const auto none = Rows(0);
+  CHECK_OK(none.WriteTo({}, {.path = folder.path() + "/one.parquet"}));
+  CHECK(ValueOf(Dataset::Read({}, folder.path() + "/one.parquet").Collect({}))->num_columns() == 3);
+  CHECK(ValueOf(none.WriteTo({}, {.path = folder.path() + "/many", .partition_by = {"day"}}))
+            ->num_rows() == 0);
+}
+
+}  // namespace
+
+}  // namespace gnomon::dataset
