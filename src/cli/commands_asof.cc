@@ -20,6 +20,9 @@
 namespace gnomon::cli {
 namespace {
 
+/// Rows of a row group of the output at least, however little memory there is.
+constexpr int64_t kLeastRowGroup = int64_t{16} * 1024;
+
 struct AsOfFlags {
   std::string left;
   std::vector<std::string> right;
@@ -30,7 +33,6 @@ struct AsOfFlags {
   std::vector<std::string> features;
   bool full_feature_names = false;
   std::string out;
-  std::string memory_limit;
   std::string spill_folder;
   std::vector<std::string> settings;
   std::string compression = "snappy";
@@ -97,7 +99,10 @@ Result<dataset::AsOfRequest> RequestOf(const Context& context, const AsOfFlags& 
   if (!flags.tolerance.empty()) {
     GNOMON_ASSIGN_OR_RETURN(tolerance, ParseDuration(flags.tolerance));
   }
-  GNOMON_ASSIGN_OR_RETURN(request.left, table::PartitionedTable::Open(context, flags.left));
+  std::vector<std::string> required = flags.by;
+  required.push_back(flags.on);
+  GNOMON_ASSIGN_OR_RETURN(request.left,
+                          table::PartitionedTable::Open(context, flags.left, {}, required));
   for (const std::string& path : flags.right) {
     dataset::AsOfFeatures right{.table = nullptr,
                                 .left_by = flags.by,
@@ -106,7 +111,8 @@ Result<dataset::AsOfRequest> RequestOf(const Context& context, const AsOfFlags& 
                                 .created = flags.created,
                                 .tolerance = tolerance,
                                 .features = {}};
-    GNOMON_ASSIGN_OR_RETURN(right.table, table::PartitionedTable::Open(context, path));
+    GNOMON_ASSIGN_OR_RETURN(right.table,
+                            table::PartitionedTable::Open(context, path, {}, required));
     right.features = FeaturesOf(*right.table, flags);
     for (const std::string& name : right.features) {
       right.outputs.push_back(flags.full_feature_names ? Concat(StemOf(path), "__", name) : name);
@@ -117,11 +123,32 @@ Result<dataset::AsOfRequest> RequestOf(const Context& context, const AsOfFlags& 
   return request;
 }
 
+/// A row of the output in memory; texts and lists by a guess.
+int64_t RowBytes(const arrow::Schema& schema) {
+  constexpr int64_t kVariableWidth = 64;
+  int64_t bytes = 0;
+  for (const auto& field : schema.fields()) {
+    const int width = field->type()->byte_width();
+    bytes += width > 0 ? width : kVariableWidth;
+  }
+  return std::max<int64_t>(1, bytes);
+}
+
 Result<int64_t> WriteJoin(const Context& context, dataset::PointInTimeJoin* join,
                           const AsOfFlags& flags) {
+  table::WriteOptions options{.compression = flags.compression};
+  // The writer holds a row group, and once more while it encodes it.
+  const int64_t row_bytes = 2 * RowBytes(*join->schema());
+  const int64_t limit = context.memory->limit();
+  if (limit > 0) {
+    options.row_group_rows =
+        std::clamp<int64_t>(limit / 4 / row_bytes, kLeastRowGroup, options.row_group_rows);
+  }
+  MemoryBudget writing("output", 0, context.memory);
+  GNOMON_RETURN_NOT_OK(
+      writing.Reserve(std::min(join->stats().labels, options.row_group_rows) * row_bytes));
   GNOMON_ASSIGN_OR_RETURN(const auto writer,
-                          table::TableWriter::Open(context, flags.out, join->schema(),
-                                                   {.compression = flags.compression}));
+                          table::TableWriter::Open(context, flags.out, join->schema(), options));
   ProgressPhase phase(context.progress, "join", join->stats().labels);
   int64_t rows = 0;
   while (true) {
@@ -164,15 +191,7 @@ Status AsOf(Session& session, const AsOfFlags& flags) {
   if (flags.out.empty() && !flags.explain) {
     return Error(ErrorKind::kUser, "give --out FILE (.parquet, .csv, .arrow, .jsonl) or --explain");
   }
-  int64_t limit = 0;
-  if (!flags.memory_limit.empty()) {
-    auto bytes = ParseBytes(flags.memory_limit);
-    if (!bytes.ok()) return WithContext(bytes.status(), "--memory-limit");
-    limit = *bytes;
-  }
-  MemoryBudget memory("--memory-limit", limit, session.context.memory);
-  Context context = session.context;
-  context.memory = &memory;
+  const Context& context = session.context;
   const double start = MonotonicSeconds();
   GNOMON_ASSIGN_OR_RETURN(auto request, RequestOf(context, flags));
   GNOMON_ASSIGN_OR_RETURN(const auto join,
@@ -219,8 +238,6 @@ void AddAsOfCommand(CLI::App& app, Action* action) {
   asof->add_option("--out", flags->out, "File to write (.parquet, .csv, .arrow, .jsonl)");
   asof->add_option("--compression", flags->compression, "snappy, zstd, lz4, gzip or none")
       ->capture_default_str();
-  asof->add_option("--memory-limit", flags->memory_limit,
-                   "Memory to use, such as 2GiB; what does not fit is spilled");
   asof->add_option("--spill-dir", flags->spill_folder, "Where (default: $TMPDIR or /tmp)");
   asof->add_option("--set", flags->settings,
                    "NAME=VALUE: max_workers, enable_optimization,\nbroadcast_join_threshold_mb, "

@@ -103,7 +103,9 @@ Status GetHistorical(Session& session, const RetrievalFlags& flags) {
   }
   json.Key("null_key_rows").Int(stats.null_key_rows).Key("steps").BeginObject();
   for (const auto& [step, spent] : stats.seconds) json.Key(step).Double(spent);
-  json.EndObject().EndObject();
+  json.EndObject().Key("joins").BeginObject();
+  for (const auto& [view, strategy] : stats.joins) json.Key(view).String(strategy);
+  json.EndObject().Key("spilled_bytes").Int(stats.spilled_bytes).EndObject();
   Print(out);
   return Status::OK();
 }

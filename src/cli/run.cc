@@ -113,7 +113,16 @@ int RunAction(Session& session, const GlobalFlags& flags, const Action& action,
   ConfigureLogging({.level = *level, .json = flags.json_logs});
   if (const Status status = CheckFaultVariable(); !status.ok()) return Report(session, status);
   const auto progress = MakeTerminalProgress();
-  MemoryBudget memory("process", 0);
+  // 60 % of what there is: Arrow's buffers that nobody reserves and the allocator's slack need the
+  // rest.
+  int64_t limit = AvailableMemory() / 10 * 6;
+  if (!flags.memory_limit.empty()) {
+    const auto given = ParseBytes(flags.memory_limit);
+    if (!given.ok()) return Report(session, WithContext(given.status(), "--memory-limit"));
+    limit = *given;
+    session.memory_limit_given = true;
+  }
+  MemoryBudget memory("process", limit);
   session.context.stop = signals.token();
   session.context.metrics = &session.metrics;
   session.context.progress = progress.get();
@@ -140,6 +149,9 @@ int Run(int argc, char** argv) {
                  "Another file than feature_store.yaml of that folder");
   app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")
       ->capture_default_str();
+  app.add_option("--memory-limit", flags.memory_limit,
+                 "Memory that may be used, as in 2GiB (default: memory_limit of\n"
+                 "feature_store.yaml, else 60 % of the machine's)");
   app.add_flag("--log-json", flags.json_logs, "Logs as JSON lines");
   app.add_flag("--json", session.json, "Results (and errors) as JSON");
   AddRepositoryCommands(app, &action);

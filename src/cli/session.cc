@@ -12,6 +12,17 @@
 
 namespace gnomon::cli {
 
+Result<std::unique_ptr<feature::FeatureStore>> Session::OpenStore() {
+  GNOMON_ASSIGN_OR_RETURN(auto store, feature::FeatureStore::Open(context, folder, yaml));
+  const int64_t limit = store->config().memory_limit;
+  if (limit > 0 && !memory_limit_given && repository_memory == nullptr) {
+    repository_memory =
+        std::make_unique<MemoryBudget>("memory_limit of feature_store.yaml", limit, context.memory);
+    context.memory = repository_memory.get();
+  }
+  return store;
+}
+
 void Print(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   if (text.empty() || text.back() != '\n') std::fputc('\n', stdout);

@@ -10,6 +10,7 @@
 
 #include "base/context.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/metrics.h"
 #include "feature/store/feature_store.h"
 
@@ -22,10 +23,12 @@ struct Session {
   bool json = false;         ///< --json
   Context context;
   Metrics metrics;
+  bool memory_limit_given = false;                  ///< --memory-limit
+  std::unique_ptr<MemoryBudget> repository_memory;  ///< memory_limit of feature_store.yaml
 
-  Result<std::unique_ptr<feature::FeatureStore>> OpenStore() const {
-    return feature::FeatureStore::Open(context, folder, yaml);
-  }
+  /// Opens the repository's store; from here on its memory_limit holds, unless --memory-limit was
+  /// given.
+  Result<std::unique_ptr<feature::FeatureStore>> OpenStore();
   /// A path of the command line: relative to where the command was started (not to -c).
   static std::string Path(const std::string& path) { return path; }
 };

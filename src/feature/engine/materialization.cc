@@ -19,6 +19,7 @@
 #include "feature/engine/view_columns.h"
 #include "feature/online/entity_key.h"
 #include "feature/online/online_reader.h"
+#include "feature/online/window_folding.h"
 #include "feature/online/window_row.h"
 #include "table/column.h"
 #include "table/key_index.h"
@@ -126,7 +127,7 @@ Result<KeyedRows> LatestRows(const FeatureView& view, const SourceRows& rows,
 
 Result<KeyedRows> WindowRows(const OnlineTable& table, const FeatureView& view,
                              const SourceRows& rows, const std::vector<int32_t>& ids, int64_t end,
-                             MaterializationResult* result) {
+                             int64_t value_count_bytes, MaterializationResult* result) {
   const Nanos last = ToNanos(end, kMicro);
   const auto window = view.LongestWindow();
   std::vector<int64_t> order;
@@ -179,6 +180,8 @@ Result<KeyedRows> WindowRows(const OnlineTable& table, const FeatureView& view,
   auto raw = arrow::RecordBatch::Make(arrow::schema(std::move(fields)),
                                       static_cast<int64_t>(order.size()), std::move(columns));
   GNOMON_ASSIGN_OR_RETURN(keyed.values, MakeWindowRows(table, *raw, offsets));
+  const WindowFolding folding = WindowFolding::Make(table, view, value_count_bytes);
+  GNOMON_ASSIGN_OR_RETURN(keyed.values, folding.Fold(keyed.values));
   WindowRowTimes newest = NewestTimes(*keyed.values);
   keyed.event_times = std::move(newest.event_times);
   keyed.created_times = std::move(newest.created_times);
@@ -264,7 +267,8 @@ Result<MaterializationResult> MaterializeView(const Context& context,
                                               const Definitions& definitions,
                                               const std::string& project, const FeatureView& view,
                                               const OfflineStore& offline, OnlineStore& online,
-                                              int64_t start, int64_t end) {
+                                              int64_t start, int64_t end,
+                                              int64_t value_count_bytes) {
   MaterializationResult result;
   SourceRange range{.min = start, .max = end, .created_before = {}};
   if (view.is_window()) {
@@ -281,7 +285,8 @@ Result<MaterializationResult> MaterializeView(const Context& context,
   GNOMON_ASSIGN_OR_RETURN(OnlineTable table, OnlineTableOf(project, view));
   KeyedRows keyed;
   if (view.is_window()) {
-    GNOMON_ASSIGN_OR_RETURN(keyed, WindowRows(table, view, rows, ids, end, &result));
+    GNOMON_ASSIGN_OR_RETURN(keyed,
+                            WindowRows(table, view, rows, ids, end, value_count_bytes, &result));
   } else {
     GNOMON_ASSIGN_OR_RETURN(keyed, LatestRows(view, rows, ids, num_keys, ToNanos(start, kMicro),
                                               ToNanos(end, kMicro), &result));

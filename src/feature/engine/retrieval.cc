@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "base/time.h"
@@ -175,6 +176,15 @@ std::string ExplainRetrieval(const FeaturePlan& plan, const RetrievalOptions& op
     if (options.filter_by_created_timestamp)
       text += "    rows created after the label's time do not exist for it\n";
   }
+  const dataset::AsOfSettings& join = options.join;
+  text +=
+      Concat("  joins: ", join.max_workers > 0 ? Concat(join.max_workers) : "all", " workers; ");
+  text += join.enable_optimization ? Concat("the smaller side is broadcast up to ",
+                                            FormatBytes(join.broadcast_join_threshold))
+                                   : std::string("always partitioned");
+  text += Concat("; partitions of about ", FormatBytes(join.target_partition_size), ", at least ",
+                 join.max_parallelism_multiplier, " for each worker, cut into slices of ",
+                 FormatDuration(join.window_size_for_joins), " where they do not fit\n");
   if (options.created_before) {
     text += Concat("  rows created after ", FormatTimestamp(*options.created_before),
                    " do not exist\n");

@@ -10,6 +10,7 @@
 
 #include "base/context.h"
 #include "base/error.h"
+#include "dataset/asof/asof_strategy.h"
 #include "feature/offline/offline_store.h"
 #include "feature/plan/feature_plan.h"
 
@@ -22,6 +23,9 @@ struct RetrievalOptions {
   bool filter_by_created_timestamp = false;
   /// Rows created after this instant (microseconds) do not exist at all.
   std::optional<int64_t> created_before = {};
+  /// How point-in-time joins are cut up: batch_engine of feature_store.yaml. No value depends on
+  /// it.
+  dataset::AsOfSettings join = {};
 };
 
 struct RetrievalStats {
@@ -29,7 +33,9 @@ struct RetrievalStats {
   int64_t null_key_rows = 0;  ///< entity rows with a null join key in some view
   int64_t source_rows = 0;    ///< read from sources
   int64_t scans = 0;          ///< of sources
-  std::vector<std::pair<std::string, double>> seconds;  ///< by step
+  std::vector<std::pair<std::string, double>> seconds;     ///< by step
+  std::vector<std::pair<std::string, std::string>> joins;  ///< view, how it was joined and why
+  int64_t spilled_bytes = 0;
 };
 
 /// The name of the entity rows' time column: `event_timestamp` when there is one, else the only

@@ -138,6 +138,9 @@ Status SourceReader::Want(const FeatureView& view, const std::vector<std::string
   Scan& scan = wanted_[source.name];
   const size_t before = scan.columns.size();
   for (const std::string& name : names) AddOnce(name, &scan.columns);
+  GNOMON_ASSIGN_OR_RETURN(const auto keys, JoinKeys(definitions_, view));
+  for (const std::string& name : keys) AddOnce(name, &scan.required_columns);
+  AddOnce(source.timestamp_field, &scan.required_columns);
   const int64_t min = range.min.value_or(INT64_MIN);
   const int64_t max = range.max.value_or(INT64_MAX);
   if (scan.columns.size() != before || min < scan.min || max > scan.max) scan.table = nullptr;
@@ -150,7 +153,8 @@ Result<std::shared_ptr<arrow::Table>> SourceReader::ReadSource(const Context& co
                                                                const DataSource& source) {
   Scan& scan = wanted_[source.name];
   if (scan.table != nullptr) return scan.table;
-  ScanOptions options{.columns = scan.columns, .time_range = {}};
+  ScanOptions options{
+      .columns = scan.columns, .required_columns = scan.required_columns, .time_range = {}};
   if (scan.min != INT64_MIN || scan.max != INT64_MAX)
     options.time_range = table::TimeRange{scan.min, scan.max};
   GNOMON_ASSIGN_OR_RETURN(scan.table, store_.Read(context, source, options));

@@ -61,6 +61,7 @@ class SourceReader {
  private:
   struct Scan {
     std::vector<std::string> columns;
+    std::vector<std::string> required_columns;  ///< of them: keys and event times
     bool bounded = true;
     int64_t min = INT64_MAX;
     int64_t max = INT64_MIN;

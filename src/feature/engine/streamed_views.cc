@@ -58,7 +58,7 @@ Result<dataset::AsOfFeatures> FeaturesOf(const Context& context, const FeaturePl
                                  .created_before = options.created_before,
                                  .features = {}};
   GNOMON_ASSIGN_OR_RETURN(std::shared_ptr<const PartitionedTable> rows,
-                          store.Open(context, source));
+                          store.Open(context, source, planned.join_keys));
   rows =
       PartitionedTable::Renamed(rows, Concat("feature view ", Quoted(view.name)), rows->schema());
   if (!view.filter.empty()) {
@@ -113,7 +113,7 @@ Result<std::map<const PlannedView*, ViewArrays>> JoinStreamedViews(
     RetrievalStats* stats) {
   std::map<const PlannedView*, ViewArrays> result;
   if (views.empty()) return result;
-  dataset::AsOfRequest request;
+  dataset::AsOfRequest request{.left = nullptr, .on = {}, .right = {}, .settings = options.join};
   GNOMON_ASSIGN_OR_RETURN(request.on, EventTimestampColumn(*entity_rows.schema()));
   GNOMON_ASSIGN_OR_RETURN(const auto labels, LabelColumns(views, entity_rows, request.on));
   request.left = PartitionedTable::Of(labels, "the entity rows");
@@ -136,7 +136,12 @@ Result<std::map<const PlannedView*, ViewArrays>> JoinStreamedViews(
     GNOMON_ASSIGN_OR_RETURN(result[view], ArraysOf(*view, *joined, first));
     first += static_cast<int>(view->features.size());
   }
-  for (const auto& side : join->stats().right) stats->source_rows += side.rows;
+  for (size_t i = 0; i < views.size(); ++i) {
+    const dataset::AsOfStats::Side& side = join->stats().right[i];
+    stats->source_rows += side.rows;
+    stats->joins.emplace_back(views[i]->alias, side.strategy.ToString());
+  }
+  stats->spilled_bytes += join->stats().spilled_bytes;
   stats->scans += static_cast<int64_t>(views.size());
   return result;
 }

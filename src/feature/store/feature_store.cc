@@ -44,6 +44,18 @@ bool IsSinkOnly(const Definitions& definitions, const std::string& source) {
          std::ranges::find(views, source, &FeatureView::source) == views.end();
 }
 
+/// batch_engine of the repository as the joins' settings.
+RetrievalOptions WithEngine(RetrievalOptions options, const RepositoryConfig::BatchEngine& engine) {
+  constexpr int64_t kMebibyte = 1 << 20;
+  options.join.max_workers = engine.max_workers;
+  options.join.enable_optimization = engine.enable_optimization;
+  options.join.broadcast_join_threshold = engine.broadcast_join_threshold_mb * kMebibyte;
+  options.join.max_parallelism_multiplier = engine.max_parallelism_multiplier;
+  options.join.target_partition_size = engine.target_partition_size_mb * kMebibyte;
+  options.join.window_size_for_joins = engine.window_size_for_joins;
+  return options;
+}
+
 }  // namespace
 
 FeatureStore::FeatureStore() : impl_(std::make_unique<Impl>()) {}
@@ -166,7 +178,7 @@ Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
          return entity_rows;
        },
        .file = {}},
-      options);
+      WithEngine(options, impl_->config.batch_engine));
 }
 
 Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
@@ -181,14 +193,15 @@ Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
          return rows;
        },
        .file = entity_file},
-      options);
+      WithEngine(options, impl_->config.batch_engine));
 }
 
 Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
     const FeatureRequest& request, int64_t start, std::optional<int64_t> end,
     const RetrievalOptions& options) const {
   GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, PlanOf(definitions(), request));
-  return MakeRangeJob(std::move(plan), *impl_->offline, start, end, options);
+  return MakeRangeJob(std::move(plan), *impl_->offline, start, end,
+                      WithEngine(options, impl_->config.batch_engine));
 }
 
 Result<std::shared_ptr<const OnlineReader>> FeatureStore::OnlineReaderFor(

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <random>
+#include <set>
 
 #include <arrow/array.h>
 #include <arrow/builder.h>
@@ -505,6 +506,36 @@ TEST_CASE("what is materialized is kept in the sink, once however often it runs"
   *std::ranges::find(names, "event_timestamp") = "at";
   CHECK(kept->num_rows() > 100);
   CHECK_TABLE_EQ(kept, expected->RenameColumns(names).ValueOrDie());
+}
+
+TEST_CASE("every setting of the batch engine shows in the plan and changes no value") {
+  Fixture fixture;
+  const auto retrieve = [&](const std::string& engine, std::string* plan) {
+    REQUIRE(WriteFileAtomic(fixture.folder.path() + "/feature_store.yaml",
+                            Concat("project: test\nbatch_engine: {type: local", engine, "}\n"))
+                .ok());
+    fixture.Open();
+    auto job = fixture.store->GetHistoricalFeatures(
+        {.features = {"latest:amount", "latest:note"}, .feature_service = {}},
+        Fixture::EntityRows(kEnd));
+    REQUIRE(job.ok());
+    *plan = (*job)->Explain();
+    auto rows = (*job)->ToTable(fixture.context).ValueOrDie();
+    REQUIRE((*job)->Stats().joins.size() == 1);
+    *plan += (*job)->Stats().joins[0].second;
+    return rows;
+  };
+  std::string usual;
+  const auto expected = retrieve("", &usual);
+  std::set<std::string> plans = {usual};
+  for (const char* setting : {", max_workers: 3", ", enable_optimization: false",
+                              ", broadcast_join_threshold_mb: 0", ", max_parallelism_multiplier: 5",
+                              ", target_partition_size_mb: 1", ", window_size_for_joins: 30min"}) {
+    CAPTURE(setting);
+    std::string plan;
+    CHECK_TABLE_EQ(retrieve(setting, &plan), expected);
+    CHECK_MESSAGE(plans.insert(plan).second, plan);
+  }
 }
 
 TEST_CASE("a source that is one file takes no pushes offline") {

@@ -84,10 +84,11 @@ Result<MaterializationJob> RunJob(const Context& context, const std::string& pro
   GNOMON_RETURN_NOT_OK(Publish(context, registry, [&] { return registry.PutJob(context, job); }));
 
   auto run = [&]() -> Status {
+    GNOMON_ASSIGN_OR_RETURN(const int64_t value_count_bytes, ValueCountBytes());
     for (const ViewInterval& each : views) {
       GNOMON_RETURN_NOT_OK(context.Check());
       auto result = MaterializeView(context, *definitions, project, *each.view, offline, online,
-                                    each.interval.start, each.interval.end);
+                                    each.interval.start, each.interval.end, value_count_bytes);
       if (!result.ok())
         return WithContext(result.status(), Concat("materialize ", each.view->name));
       job.rows += result->rows;

@@ -14,6 +14,7 @@
 #include "feature/engine/time_unit.h"
 #include "feature/online/entity_key.h"
 #include "feature/online/online_reader.h"
+#include "feature/online/window_folding.h"
 #include "feature/online/window_row.h"
 #include "feature/store/feature_store.h"
 #include "feature/store/feature_store_internal.h"
@@ -186,12 +187,13 @@ Status PushWindow(const Context& context, OnlineStore& online, const OnlineTable
   auto raw = arrow::RecordBatch::Make(arrow::schema(std::move(fields)),
                                       static_cast<int64_t>(rows.size()), std::move(columns));
   GNOMON_ASSIGN_OR_RETURN(auto added, MakeWindowRows(table, *raw, offsets));
+  GNOMON_ASSIGN_OR_RETURN(const int64_t value_count_bytes, ValueCountBytes());
+  const WindowFolding folding = WindowFolding::Make(table, view, value_count_bytes);
   WindowRowTimes newest;
   return online.Update(context, read, [&](const OnlineValues& stored) -> Result<OnlineRows> {
     OnlineRows write;
     write.keys = read.keys;
-    GNOMON_ASSIGN_OR_RETURN(write.values,
-                            MergeWindowRows(table, view.LongestWindow(), stored, *added));
+    GNOMON_ASSIGN_OR_RETURN(write.values, folding.Merge(stored, *added));
     newest = NewestTimes(*write.values);
     write.event_times = newest.event_times;
     write.created_times = newest.created_times;
