@@ -90,10 +90,17 @@ Status JobRun::Rounds() {
     for (const auto& [id, task] : running_) ids.push_back(id);
     GNOMON_ASSIGN_OR_RETURN(const auto outcomes,
                             backend_.Wait(context_, ids, WaitFor::kAny, SecondsToWait()));
+    Status status;
     for (const TaskOutcome& outcome : outcomes) {
-      GNOMON_RETURN_NOT_OK(Handle(outcome));
+      // Each outcome comes once: those behind an error are not for Abandon to wait for.
+      if (!status.ok()) {
+        Discard(outcome);
+        continue;
+      }
+      status = Handle(outcome);
       if (outcome.status.ok()) progress.Advance(1);
     }
+    GNOMON_RETURN_NOT_OK(status);
   }
   // Slower attempts of finished partitions may still run.
   Abandon();
@@ -223,13 +230,17 @@ void JobRun::Abandon() {
     const auto outcomes = backend_.Wait(cleanup_context_, ids, WaitFor::kAny, end - backend_.Now());
     if (!outcomes.ok()) return;
     for (const TaskOutcome& outcome : *outcomes) {
-      const auto found = running_.find(outcome.task);
-      if (found == running_.end()) continue;
-      if (outcome.status.ok()) Drop(found->second, outcome.output);
-      running_.erase(found);
+      Discard(outcome);
       std::erase(ids, outcome.task);
     }
   }
+}
+
+void JobRun::Discard(const TaskOutcome& outcome) {
+  const auto found = running_.find(outcome.task);
+  if (found == running_.end()) return;
+  if (outcome.status.ok()) Drop(found->second, outcome.output);
+  running_.erase(found);
 }
 
 void JobRun::ReleaseAll() {

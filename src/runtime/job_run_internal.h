@@ -70,6 +70,7 @@ class JobRun {
   void Drop(const RunningTask& task, const TaskOutput& output);
   void CancelOthers(size_t stage, int32_t partition);
   void Abandon();
+  void Discard(const TaskOutcome& outcome);
   void ReleaseAll();
 
   // job_schedule.cc

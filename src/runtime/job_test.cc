@@ -128,6 +128,58 @@ TEST_CASE("a chosen attempt whose commit failed is kept for the next run of the 
   CHECK(test::ReadFolder(out).rows.size() == 1200);
 }
 
+// Gives the outcomes of all tasks at once.
+class AllAtOnce : public Backend {
+ public:
+  explicit AllAtOnce(Backend& inner) : inner_(inner) {}
+  std::string name() const override { return inner_.name(); }
+  std::vector<NodeInfo> Nodes() const override { return inner_.Nodes(); }
+  double Now() const override { return inner_.Now(); }
+  Result<TaskId> Submit(const Context& context, NodeId node, const Task& task) override {
+    return inner_.Submit(context, node, task);
+  }
+  Result<std::vector<TaskOutcome>> Wait(const Context& context, std::span<const TaskId> tasks,
+                                        WaitFor, double seconds) override {
+    num_waits_ += 1;
+    return inner_.Wait(context, tasks, WaitFor::kAll, seconds);
+  }
+  void Cancel(TaskId task) override { inner_.Cancel(task); }
+  BlockStore& blocks() override { return inner_.blocks(); }
+  Result<BlockDescriptor> Fetch(const Context& context, const BlockDescriptor& block) override {
+    return inner_.Fetch(context, block);
+  }
+  void Release(std::span<const BlockDescriptor> blocks) override { inner_.Release(blocks); }
+  Result<ActorId> CreateActor(const Context& context, NodeId node, const std::string& type,
+                              std::string_view arguments) override {
+    return inner_.CreateActor(context, node, type, arguments);
+  }
+  Result<std::string> CallActor(const Context& context, ActorId actor, std::string_view method,
+                                std::string_view payload) override {
+    return inner_.CallActor(context, actor, method, payload);
+  }
+  void KillActor(ActorId actor) override { inner_.KillActor(actor); }
+  int num_waits() const { return num_waits_; }
+
+ private:
+  Backend& inner_;
+  int num_waits_ = 0;
+};
+
+TEST_CASE("a job that fails gives up what ended together with the failure, and waits for no more") {
+  Threads threads(2);
+  AllAtOnce backend(*threads.backend);
+  JobPlan plan{.name = "failing", .stages = {}};
+  plan.stages.push_back({.name = "bad", .function = "fail", .fragment = "user 0"});
+  plan.stages.push_back(
+      {.name = "good", .function = "generate", .fragment = {}, .arguments = {"1 100"}});
+  for (const bool good_first : {false, true}) {
+    if (good_first) std::swap(plan.stages[0], plan.stages[1]);
+    CHECK_ERROR(RunJob({}, backend, plan), ErrorKind::kUser, "attempt 1 fails");
+    CHECK(backend.blocks().stats().blocks == 0);
+  }
+  CHECK(backend.num_waits() == 2);
+}
+
 TEST_CASE("a plan whose stages do not fit together is refused") {
   Threads threads(1);
   const auto folder = MakeTemporaryFolder();

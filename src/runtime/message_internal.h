@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include <google/protobuf/stubs/logging.h>
+
 #include "base/error.h"
 #include "gnomon/runtime.pb.h"
 #include "runtime/block.h"
@@ -23,6 +25,7 @@ Status FromMessage(const proto::ErrorMessage& message);
 /// Parses bytes as a message; kDataLoss names `what`.
 template <typename Message>
 Result<Message> ParseMessage(std::string_view bytes, std::string_view what) {
+  const google::protobuf::LogSilencer silencer;  // the error below says it
   Message message;
   if (bytes.size() > size_t{1} << 30 ||
       !message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {

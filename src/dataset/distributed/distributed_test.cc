@@ -88,6 +88,29 @@ TEST_CASE("a scan is divided between its files") {
   CHECK(CountRows(*result) == 400);
 }
 
+TEST_CASE("pairs of one left row keep their order when they are dealt out again") {
+  Threads threads;
+  const Dataset left = Dataset::Range(0, 4);
+  const Dataset right = Dataset::Range(0, 60).Project({{"k", "id % 3"}, {"v", "id * 7 % 23"}});
+  for (const JoinType type : {JoinType::kInner, JoinType::kLeft, JoinType::kFull}) {
+    for (const int64_t broadcast_bytes : {0, 1 << 20}) {
+      CAPTURE(NameOf(type));
+      CAPTURE(broadcast_bytes);
+      const Dataset groups =
+          left.Join(right, {.type = type, .left_keys = {"id"}, .right_keys = {"k"}})
+              .Join(Dataset::Range(0, 23, 1, "w").Derive("twice", "w * 2"),
+                    {.left_keys = {"v"}, .right_keys = {"w"}})
+              .Aggregate({"v"}, {{AggregateFunction::kSum, "id"}});
+      const auto result =
+          ValueOf(threads.Run(groups, {.num_partitions = 5, .broadcast_bytes = broadcast_bytes}));
+      arrow::RecordBatchVector batches;
+      while (auto batch = ValueOf(result->Next())) batches.push_back(std::move(batch));
+      CHECK_TABLE_EQ(arrow::Table::FromRecordBatches(result->schema(), batches),
+                     ValueOf(groups.Collect({})));
+    }
+  }
+}
+
 TEST_CASE("an error in a row keeps its kind and says which stage it was in") {
   Threads threads;
   const Dataset rows = Dataset::Range(0, 100).Derive("bad", "1 // (id - 50)");
