@@ -10,9 +10,9 @@
 #include <arrow/type_fwd.h>
 
 #include "base/error.h"
+#include "base/memory_reservation.h"
 #include "pit/custom_aggregate.h"
 #include "pit/entity_index_internal.h"
-#include "pit/memory_reservation_internal.h"
 #include "pit/window.h"
 
 namespace gnomon::pit {

@@ -6,7 +6,7 @@
 
 #include "base/context.h"
 #include "base/error.h"
-#include "pit/memory_reservation_internal.h"
+#include "base/memory_reservation.h"
 
 namespace gnomon::pit {
 

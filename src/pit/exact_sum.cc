@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "pit/digits_internal.h"
+
 namespace gnomon::pit {
 
 void ExactSum::Merge(const ExactSum& other) {
@@ -38,6 +40,15 @@ double ExactSum::Round() const {
   }
   const uint64_t sign = digits.negative ? uint64_t{1} << 63 : 0;
   return std::bit_cast<double>(bits | sign);
+}
+
+void ExactSum::Append(std::string* bytes) const {
+  AppendDigits<kLimbs>(finite_, bytes);
+  AppendCounts(non_finite_, bytes);
+}
+
+bool ExactSum::Read(ByteReader* bytes) {
+  return ReadDigits<kLimbs>(bytes, &finite_) && ReadCounts(bytes, &non_finite_);
 }
 
 }  // namespace gnomon::pit

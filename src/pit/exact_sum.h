@@ -2,10 +2,13 @@
 
 #include <bit>
 #include <cstdint>
+#include <string>
 
 #include "pit/superaccumulator.h"
 
 namespace gnomon::pit {
+
+class ByteReader;
 
 /// A sum of doubles without rounding error: a fixed-point number of 70 limbs of 32 bits that spans
 /// every finite double (Neal, "Fast exact summation using small and large superaccumulators", 2015,
@@ -24,6 +27,11 @@ class ExactSum {
   /// The exact sum rounded once to nearest even; +0.0 for an empty or zero sum. Overflow gives an
   /// infinity.
   double Round() const;
+
+  /// The exact sum as bytes: of equal sums the same, whatever was added and taken out.
+  void Append(std::string* bytes) const;
+  /// Becomes the sum that Append wrote; false when the bytes are none.
+  bool Read(ByteReader* bytes);
 
  private:
   static constexpr int kLimbs = 70;

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "base/error.h"
+#include "pit/digits_internal.h"
 
 namespace gnomon::pit {
 
@@ -53,8 +55,8 @@ int64_t DigitAt(const Wide& number, int place) {
   return i >= 0 && i < number.count ? number.digit[static_cast<size_t>(i)] : 0;
 }
 
-/// REQUIRES: left >= right.
-Wide Difference(const Wide& left, const Wide& right) {
+/// Absent when left < right.
+std::optional<Wide> Difference(const Wide& left, const Wide& right) {
   Wide difference;
   // A zero has no place of its own: it must not widen the range.
   difference.first = right.count > 0 ? std::min(left.first, right.first) : left.first;
@@ -69,7 +71,7 @@ Wide Difference(const Wide& left, const Wide& right) {
     difference.digit[static_cast<size_t>(i)] = digit;
     if (digit != 0) difference.count = i + 1;
   }
-  GNOMON_CHECK(borrow == 0, "sum(x)^2 is greater than n * sum(x*x)");
+  if (borrow != 0) return std::nullopt;
   return difference;
 }
 
@@ -97,8 +99,10 @@ ExactVariance::Scaled ExactVariance::Compute(int64_t ddof) const {
   Digits<kSquareLimbs + 2> squares;
   squares_.ToDigits(&squares);
   if (squares.count == 0) return {0.0, 0};
-  const Wide numerator =
+  const std::optional<Wide> difference =
       Difference(TimesCount(squares, static_cast<uint64_t>(count_)), Square(sum));
+  GNOMON_CHECK(difference.has_value(), "sum(x)^2 is greater than n * sum(x*x)");
+  const Wide& numerator = *difference;
   if (numerator.count == 0) return {0.0, 0};
   const LeadingBits leading =
       TakeLeadingBits(numerator.digit.data(), numerator.count, numerator.first);
@@ -111,6 +115,29 @@ ExactVariance::Scaled ExactVariance::Compute(int64_t ddof) const {
   const double divisor = static_cast<double>(Uint128(static_cast<uint64_t>(count_)) *
                                              static_cast<uint64_t>(count_ - ddof));
   return {fraction / divisor, exponent};
+}
+
+bool ExactVariance::HasRealVariance() const {
+  Digits<kSumLimbs + 2> sum;
+  sum_.ToDigits(&sum);
+  Digits<kSquareLimbs + 2> squares;
+  squares_.ToDigits(&squares);
+  if (squares.negative) return false;
+  if (squares.count == 0) return sum.count == 0;
+  return Difference(TimesCount(squares, static_cast<uint64_t>(count_)), Square(sum)).has_value();
+}
+
+void ExactVariance::Append(std::string* bytes) const {
+  AppendNumber(count_, bytes);
+  AppendDigits<kSumLimbs>(sum_, bytes);
+  AppendDigits<kSquareLimbs>(squares_, bytes);
+  AppendCounts(non_finite_, bytes);
+}
+
+bool ExactVariance::Read(ByteReader* bytes) {
+  return bytes->Read(&count_) && count_ >= 0 && count_ < kMaxStoredCount &&
+         ReadDigits<kSumLimbs>(bytes, &sum_) && ReadDigits<kSquareLimbs>(bytes, &squares_) &&
+         ReadCounts(bytes, &non_finite_) && HasRealVariance();
 }
 
 double ExactVariance::Variance(int64_t ddof) const {

@@ -2,10 +2,13 @@
 
 #include <bit>
 #include <cstdint>
+#include <string>
 
 #include "pit/superaccumulator.h"
 
 namespace gnomon::pit {
+
+class ByteReader;
 
 /// Variance and standard deviation that depend neither on order nor on grouping. Sums of x and of
 /// x*x are kept without any rounding (superaccumulators of 70 and of 136 limbs; the square of a
@@ -29,6 +32,11 @@ class ExactVariance {
   double Variance(int64_t ddof) const;
   /// The root of the variance, right too where that would overflow or underflow.
   double StandardDeviation(int64_t ddof) const;
+
+  /// The sums as bytes, as ExactSum's.
+  void Append(std::string* bytes) const;
+  /// Becomes what Append wrote; false when the bytes are none, or no values have such sums.
+  bool Read(ByteReader* bytes);
 
  private:
   static constexpr int kSumLimbs = 70;
@@ -62,6 +70,7 @@ class ExactVariance {
   }
 
   Scaled Compute(int64_t ddof) const;
+  bool HasRealVariance() const;
 
   static constexpr int kOne = 1074;  ///< the position of 1.0
   Superaccumulator<kSumLimbs> sum_;

@@ -124,6 +124,20 @@ class Superaccumulator {
     out->first = low_ + zeros;
   }
 
+  /// Becomes a number of ToDigits. REQUIRES: 0 <= first, first + count <= kLimbs.
+  template <int kCapacity>
+  void Assign(const Digits<kCapacity>& number) {
+    Clear();
+    for (int i = 0; i < number.count; ++i) {
+      const int64_t digit = number.digit[static_cast<size_t>(i)];
+      At(number.first + i) = number.negative ? -digit : digit;
+    }
+    if (number.count == 0) return;
+    low_ = number.first;
+    high_ = number.first + number.count - 1;
+    pending_ = 1;
+  }
+
  private:
   static constexpr uint64_t kMask = 0xffffffffU;
   /// |limb| <= pending_ * 2^32 always.

@@ -1,8 +1,8 @@
-#include <cmath>
 #include <limits>
 
 #include "pit/exact_sum.h"
 #include "pit/exact_variance.h"
+#include "pit/quantile_internal.h"
 #include "pit/window_kernels_internal.h"
 
 namespace gnomon::pit {
@@ -229,17 +229,7 @@ Status Quantile(const Task& task, double quantile) {
   };
   return Slide(task.windows, &state, [&](const Window& window) {
     const uint32_t last = window.end - window.begin - 1;
-    if (task.series.kind == KeyKind::kReal) {
-      if (std::isnan(value(last)))
-        return task.EmitReal(window, std::numeric_limits<double>::quiet_NaN());
-    }
-    const double place = quantile * last;
-    const auto below = static_cast<uint32_t>(place);
-    const double part = place - below;
-    const double low = value(below);
-    if (part == 0) return task.EmitReal(window, low);
-    const double high = value(below + 1);
-    return task.EmitReal(window, low == high ? low : std::lerp(low, high, part));
+    return task.EmitReal(window, InterpolateQuantile(quantile, last, value));
   });
 }
 

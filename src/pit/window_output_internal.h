@@ -4,7 +4,7 @@
 
 #include <arrow/type_fwd.h>
 
-#include "pit/memory_reservation_internal.h"
+#include "base/memory_reservation.h"
 #include "pit/window_kernels_internal.h"
 
 namespace gnomon::pit {

@@ -208,6 +208,9 @@ Status ResolvePlainView(const Definitions& definitions, const DataSource& source
       return UnknownColumn(kViewKind, view->name, "feature", field.name, source,
                            columns.field_names());
     }
+    // A column of nulls only, such as an empty one of a CSV file, can be of any declared type.
+    const bool declared = field.dtype.base != ValueType::kInvalid;
+    if (declared && column->type()->id() == arrow::Type::NA) continue;
     GNOMON_ASSIGN_OR_RETURN(const ValueType type, ColumnType(*view, *column));
     GNOMON_RETURN_NOT_OK(SettleType(*view, type, "its column", &field));
   }

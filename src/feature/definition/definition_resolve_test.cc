@@ -162,6 +162,13 @@ TEST_CASE("a column that no feature type holds is an error that says how to leav
   CHECK_OK(Resolve("schema: [{name: rate}]", schemas));
 }
 
+TEST_CASE("a column of nulls has the type that is declared, and none of its own") {
+  const auto schemas = Trips({arrow::field("later", arrow::null())});
+  const auto declared = ValueOf(Resolve("schema: [{name: later, dtype: Float64}]", schemas));
+  CHECK(SchemaOf(declared) == "later Float64");
+  CHECK_ERROR(Resolve("schema: [{name: later}]", schemas), ErrorKind::kUser, "of type null");
+}
+
 TEST_CASE(
     "on-demand types that are left out follow from resolved sources, through other on-demand "
     "views") {

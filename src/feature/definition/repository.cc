@@ -169,15 +169,16 @@ Status ReadOnlineStore(const ConfigNode& node, RepositoryConfig* config, Missing
     return Status::OK();
   }
   if (!node.is_scalar()) {
-    GNOMON_RETURN_NOT_OK(
-        node.CheckKeys({"type", "path"}, {"vector_enabled", "vector_len", "text_search_enabled"}));
+    GNOMON_RETURN_NOT_OK(node.CheckKeys({"type", "path", "value_counts_mb"},
+                                        {"vector_enabled", "vector_len", "text_search_enabled"}));
   }
   GNOMON_RETURN_NOT_OK(ReadText(node, "path", &store.path));
   if (const std::string scheme = SchemeOf(store.path); !scheme.empty()) {
     return node.Get("path").ErrorHere("a SQLite file has a plain path");
   }
   store.path = Absolute(config->folder, store.path);
-  return Status::OK();
+  // A stored row is at most 2^31 - 1 bytes long.
+  return ReadInteger(node, "value_counts_mb", int64_t{1}, int64_t{2047}, &store.value_counts_mb);
 }
 
 // Settings that the engine shares with Feast's Ray offline store; the engine's own win.

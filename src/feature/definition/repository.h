@@ -24,6 +24,8 @@ struct RepositoryConfig {
   struct OnlineStore {
     std::string type = "sqlite";
     std::string path = "data/online_store.db";  ///< absolute after loading
+    /// What the counted values of one lifetime aggregate of one entity may take.
+    int64_t value_counts_mb = 16;
   } online_store;
   struct OfflineStore {
     std::string type =

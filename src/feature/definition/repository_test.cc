@@ -59,6 +59,7 @@ TEST_CASE("a project name is all that a repository needs") {
   CHECK(config.folder == "/repo");
   CHECK(config.registry.path == "/repo/data/registry.db");
   CHECK(config.online_store.path == "/repo/data/online_store.db");
+  CHECK(config.online_store.value_counts_mb == 16);
   CHECK(config.tracking.path == "/repo/data/runs");
   CHECK(config.models == "/repo/models");
   CHECK(config.entity_key_serialization_version == 3);
@@ -190,10 +191,14 @@ TEST_CASE("values out of range name the key") {
   wrong("entity_key_serialization_version: 1", "between 2 and 3");
   wrong("memory_limit: much", "memory_limit");
   wrong("online_store: {path: ''}", "is empty");
+  wrong("online_store: {value_counts_mb: 0}", "online_store.value_counts_mb");
+  wrong("online_store: {value_counts_mb: 2048}", "between 1 and 2047");
   CHECK_ERROR(Parse("provider: local"), ErrorKind::kUser, "project is missing");
   CHECK_ERROR(Parse("project: _p"), ErrorKind::kUser, "begins with a letter or digit");
   CHECK_ERROR(Parse("project: a b"), ErrorKind::kUser, "'a b'");
   CHECK_ERROR(Parse(""), ErrorKind::kUser, "expected a mapping");
+  CHECK(ValueOf(Parse("project: p\nonline_store: {value_counts_mb: 3}"))
+            .online_store.value_counts_mb == 3);
   CHECK(ValueOf(Parse("project: p\nmemory_limit: 2GiB")).memory_limit == int64_t{2} << 30);
 }
 

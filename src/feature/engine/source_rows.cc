@@ -8,6 +8,7 @@
 #include <arrow/record_batch.h>
 #include <arrow/table.h>
 #include <arrow/type.h>
+#include <arrow/util/byte_size.h>
 
 #include "base/text.h"
 #include "expr/expression.h"
@@ -158,6 +159,12 @@ Result<std::shared_ptr<arrow::Table>> SourceReader::ReadSource(const Context& co
   if (scan.min != INT64_MIN || scan.max != INT64_MAX)
     options.time_range = table::TimeRange{scan.min, scan.max};
   GNOMON_ASSIGN_OR_RETURN(scan.table, store_.Read(context, source, options));
+  scan.memory = std::make_unique<MemoryReservation>(context.memory);
+  const Status reserved = scan.memory->Grow(arrow::util::TotalBufferSize(*scan.table));
+  if (!reserved.ok()) {
+    return WithHint(WithContext(reserved, Concat("data source ", Quoted(source.name))),
+                    "raise --memory-limit (memory_limit in feature_store.yaml)");
+  }
   rows_read_ += scan.table->num_rows();
   ++scans_;
   return scan.table;

@@ -11,6 +11,7 @@
 
 #include "base/context.h"
 #include "base/error.h"
+#include "base/memory_reservation.h"
 #include "feature/definition/definition.h"
 #include "feature/offline/offline_store.h"
 
@@ -39,7 +40,8 @@ struct SourceRange {
   std::optional<int64_t> created_before;  ///< rows created after this do not exist
 };
 
-/// Reads sources; tables that were read stay for other views of the same source while this object
+/// Reads sources; their memory is reserved from the context's budget, kExhausted when it refuses.
+/// Tables that were read stay for other views of the same source while this object
 /// lives. Not thread-safe.
 class SourceReader {
  public:
@@ -66,6 +68,7 @@ class SourceReader {
     int64_t min = INT64_MAX;
     int64_t max = INT64_MIN;
     std::shared_ptr<arrow::Table> table;
+    std::unique_ptr<MemoryReservation> memory;  ///< of the table
   };
 
   Result<std::shared_ptr<arrow::Table>> ReadSource(const Context& context,

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "feature/online/entity_column_internal.h"
 #include "feature/online/entity_key.h"
+#include "feature/online/window_folding.h"
 #include "feature/online/window_read_internal.h"
 #include "feature/online/window_row.h"
 #include "table/column.h"
@@ -48,14 +49,19 @@ Result<OnlineTable> OnlineTableOf(const std::string& project, const FeatureView&
   for (const Aggregation& aggregation : view.aggregations) {
     const auto known = std::ranges::find(fields, aggregation.column, &arrow::Field::name);
     if (known != fields.end() && known - fields.begin() >= 2) continue;
-    if (known != fields.end() || aggregation.column_type.list ||
-        aggregation.column_type.base == ValueType::kInvalid) {
+    if (known != fields.end() || IsFoldedColumn(aggregation.column) ||
+        aggregation.column_type.list || aggregation.column_type.base == ValueType::kInvalid) {
       return Error(ErrorKind::kUnsupported, "feature view ", Quoted(view.name),
                    " cannot keep column ", Quoted(aggregation.column),
                    " online: ", aggregation.column_type.ToString());
     }
     fields.push_back(
         arrow::field(aggregation.column, arrow::list(aggregation.column_type.ToArrow())));
+  }
+  if (FoldsEvents(view)) {
+    fields.push_back(arrow::field(std::string(kFolded), arrow::list(arrow::int64())));
+    fields.push_back(arrow::field(std::string(kPartialNames), arrow::list(arrow::utf8())));
+    fields.push_back(arrow::field(std::string(kPartials), arrow::list(arrow::binary())));
   }
   return OnlineTable{
       .project = project, .view = view.name, .schema = arrow::schema(std::move(fields))};

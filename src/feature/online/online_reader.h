@@ -44,7 +44,8 @@ struct OnlineResponse {
 /// event times
 /// (`__event_timestamps`, list<int64> microseconds), created times (`__created_timestamps`, null
 /// lists when the source has none) and one list per aggregated column (named as the column, of
-/// Aggregation::column_type), rows in ascending (time, created, input) order.
+/// Aggregation::column_type), rows in ascending (time, created, input) order; with lifetime windows
+/// what stands for the events that are not kept (window_folding.h).
 Result<OnlineTable> OnlineTableOf(const std::string& project, const FeatureView& view);
 
 /// A plan that is ready to run against a store: keys encoders, table schemas and fields are
@@ -62,7 +63,9 @@ class OnlineReader {
   /// value is null with OUTSIDE_MAX_AGE, a row newer than `as_of` does not exist, windows are
   /// evaluated at `as_of`, bit for bit as offline. An entity that the store does not have gives
   /// nulls with NOT_FOUND (counts of a window view are 0, as offline). A stored null is PRESENT, as
-  /// in Feast. On-demand features are PRESENT with the newest time of their inputs.
+  /// in Feast. kUser when an `as_of` lies so far back that folded events of a lifetime window would
+  /// have to be told apart; kConflict when a lifetime aggregate is newer than what is stored.
+  /// On-demand features are PRESENT with the newest time of their inputs.
   Result<OnlineResponse> Read(const Context& context, OnlineStore& store,
                               const arrow::RecordBatch& entities, int64_t as_of) const;
 

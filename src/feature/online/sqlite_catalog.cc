@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "feature/online/sqlite_catalog_internal.h"
+#include "feature/online/window_folding.h"
 
 namespace gnomon::feature::internal {
 namespace {
@@ -53,8 +54,7 @@ Status CreateCatalog(sql::Sqlite* database) {
   GNOMON_ASSIGN_OR_RETURN(const bool exists, HasCatalog(database));
   if (exists) return Status::OK();
   GNOMON_RETURN_NOT_OK(database->Execute(kCreateCatalog));
-  return database->Execute(Concat("INSERT INTO gnomon_online_meta VALUES ('format_version', ",
-                                  kPackedFormatVersion, ")"));
+  return database->Execute("INSERT INTO gnomon_online_meta VALUES ('format_version', 1)");
 }
 
 Result<bool> HasCatalog(sql::Sqlite* database) {
@@ -177,6 +177,10 @@ Result<int64_t> FindOrAddSchema(sql::Sqlite* database, int64_t table, const arro
       GNOMON_ASSIGN_OR_RETURN(const auto stored, ParseSchema(list.Blob(1)));
       if (stored->Equals(schema, /*check_metadata=*/false)) return list.Int(0);
     }
+  }
+  if (schema.GetFieldIndex(std::string(kFolded)) >= 0) {
+    GNOMON_RETURN_NOT_OK(database->Execute(
+        "UPDATE gnomon_online_meta SET value = 2 WHERE key = 'format_version' AND value < 2"));
   }
   GNOMON_ASSIGN_OR_RETURN(const auto bytes, arrow::ipc::SerializeSchema(*schema.RemoveMetadata()));
   GNOMON_ASSIGN_OR_RETURN(

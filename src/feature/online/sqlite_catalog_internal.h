@@ -17,7 +17,9 @@
 /// Ids are never used twice, so what a connection remembers by id stays true.
 namespace gnomon::feature::internal {
 
-inline constexpr int64_t kPackedFormatVersion = 1;
+/// The greatest that this build reads. A file is of version 1 until rows with folded events (of
+/// lifetime windows) are written, which a reader of version 1 would take for all there is.
+inline constexpr int64_t kPackedFormatVersion = 2;
 
 /// Creates the catalog where it is missing. REQUIRES: a transaction.
 Status CreateCatalog(sql::Sqlite* database);

@@ -118,11 +118,32 @@ TEST_CASE("foreign and damaged files are named") {
   }
   SUBCASE("a newer format version") {
     CHECK_OK(OpenAt(path)->Prepare({}, {{kTable}}));
-    CHECK_OK(ValueOf(sql::Sqlite::Open(path)).Execute("UPDATE gnomon_online_meta SET value = 2"));
+    CHECK_OK(ValueOf(sql::Sqlite::Open(path)).Execute("UPDATE gnomon_online_meta SET value = 3"));
     CHECK_ERROR(ReadOne(*OpenAt(path)), ErrorKind::kUnsupported,
-                "format version 2, this build reads up to 1");
+                "format version 3, this build reads up to 2");
     CHECK_ERROR(OpenAt(path)->Prepare({}, {{kTable}}), ErrorKind::kUnsupported, path);
   }
+}
+
+TEST_CASE("a file is of the first format version until rows with folded events are written") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  const std::string path = folder.path() + "/online.db";
+  const auto store = OpenAt(path);
+  const auto version = [&] {
+    sql::Sqlite database = ValueOf(sql::Sqlite::Open(path));
+    auto find = ValueOf(database.Prepare("SELECT value FROM gnomon_online_meta"));
+    CHECK(ValueOf(find.Step()));
+    return find.Int(0);
+  };
+  OnlineTable folded = kTable;
+  folded.view = "lifetime";
+  folded.schema = arrow::schema({arrow::field("__folded", arrow::list(arrow::int64()))});
+  CHECK_OK(store->Prepare({}, std::vector{kTable, folded}));
+  CHECK_OK(WriteOne(*store));
+  CHECK(version() == 1);
+  CHECK_OK(ValueOf(store->BeginWrite({}, folded))->Commit({}));
+  CHECK(version() == 2);
+  CHECK_OK(ReadOne(*store));
 }
 
 TEST_CASE("a writer waits for another process as long as its context allows") {

@@ -32,12 +32,24 @@ Result<std::shared_ptr<arrow::Array>> EventValues(const arrow::ListArray& times,
   return table::Gather(arrow::ChunkedArray(lists.values()), indices);
 }
 
+std::optional<FoldedPart> PartOf(const WindowFolding& folding, int field,
+                                 pit::AggregateFunction function) {
+  const pit::PartialKind kind = pit::PartialKindOf(function);
+  const auto part = std::ranges::find_if(folding.parts(), [&](const FoldedPart& other) {
+    return other.field == field && other.kind == kind;
+  });
+  return part == folding.parts().end() ? std::nullopt : std::optional(*part);
+}
+
 }  // namespace
 
 Result<WindowReader> WindowReader::Make(const OnlineTable& table, const FeatureView& view,
                                         std::span<const Field* const> features) {
   WindowReader reader;
+  reader.view_ = view.name;
   reader.fields_.push_back(table.schema->GetFieldIndex(std::string(kEventTimes)));
+  const bool folds = FoldsEvents(view);
+  const WindowFolding folding = WindowFolding::Make(table, view);
   for (const Field* feature : features) {
     const auto aggregation =
         std::ranges::find(view.aggregations, feature->name, &Aggregation::name);
@@ -50,8 +62,20 @@ Result<WindowReader> WindowReader::Make(const OnlineTable& table, const FeatureV
     if (column == reader.fields_.end()) column = reader.fields_.insert(column, field);
     GNOMON_ASSIGN_OR_RETURN(pit::AggregateSpec spec, AggregateSpecOf(*aggregation));
     spec.column = static_cast<int>(column - reader.fields_.begin()) - 1;
+    std::optional<FoldedPart> part;
+    if (folds && !spec.window) part = PartOf(folding, field, spec.function);
+    if (!part || pit::KeepsRows(part->kind)) {
+      reader.direct_.push_back(reader.specs_.size());
+      reader.direct_specs_.push_back(spec);
+    }
+    reader.parts_.push_back(std::move(part));
     reader.specs_.push_back(std::move(spec));
     reader.types_.push_back(feature->dtype.ToArrow());
+  }
+  reader.num_columns_ = reader.fields_.size() - 1;
+  if (folds) {
+    for (const std::string_view name : {kFolded, kPartialNames, kPartials})
+      reader.fields_.push_back(table.schema->GetFieldIndex(std::string(name)));
   }
   return reader;
 }
@@ -85,13 +109,17 @@ Result<WindowReader::Values> WindowReader::Evaluate(const Context& context,
   pit::Events events;
   events.ids = ids;
   events.times = std::span(event_times.raw_values(), static_cast<size_t>(event_times.length()));
-  for (size_t i = 1; i < stored.columns.size(); ++i) {
+  for (size_t i = 1; i <= num_columns_; ++i) {
     GNOMON_ASSIGN_OR_RETURN(
         auto column, EventValues(times, static_cast<const arrow::ListArray&>(*stored.columns[i])));
     events.columns.push_back(std::move(column));
   }
-  GNOMON_ASSIGN_OR_RETURN(values.columns,
-                          pit::AggregateWindows(context, events, label_ids, label_times, specs_));
+  GNOMON_ASSIGN_OR_RETURN(
+      auto direct, pit::AggregateWindows(context, events, label_ids, label_times, direct_specs_));
+  values.columns.resize(specs_.size());
+  for (size_t i = 0; i < direct.size(); ++i) values.columns[direct_[i]] = std::move(direct[i]);
+  if (stored.columns.size() > num_columns_ + 1)
+    GNOMON_RETURN_NOT_OK(AddFolded(stored, events, as_of, &values));
   for (size_t i = 0; i < values.columns.size(); ++i) {
     if (values.columns[i]->type()->Equals(*types_[i])) continue;
     GNOMON_ASSIGN_OR_RETURN(values.columns[i], table::CastLossless(values.columns[i], types_[i]));

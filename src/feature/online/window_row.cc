@@ -13,12 +13,17 @@
 #include <arrow/type.h>
 
 #include "base/text.h"
+#include "feature/online/event_lists_internal.h"
+#include "feature/online/window_folding.h"
 #include "table/column.h"
 
 namespace gnomon::feature {
-namespace {
 
-constexpr int64_t kNoTime = std::numeric_limits<int64_t>::min();
+using internal::EventLists;
+using internal::kNoTime;
+using internal::MakeLists;
+
+namespace {
 
 std::shared_ptr<arrow::DataType> ItemType(const arrow::Field& field) {
   return static_cast<const arrow::ListType&>(*field.type()).value_type();
@@ -46,15 +51,6 @@ Result<std::shared_ptr<arrow::Array>> GatherFrom(std::shared_ptr<arrow::Array> f
   return table::Gather(chunks, indices);
 }
 
-Result<std::shared_ptr<arrow::Array>> MakeLists(const std::shared_ptr<arrow::DataType>& type,
-                                                std::span<const int32_t> offsets,
-                                                std::shared_ptr<arrow::Array> values) {
-  arrow::Int32Builder builder;
-  GNOMON_RETURN_NOT_OK(builder.AppendValues(offsets.data(), static_cast<int64_t>(offsets.size())));
-  GNOMON_ASSIGN_OR_RETURN(const auto offset_array, builder.Finish());
-  return arrow::ListArray::FromArrays(type, *offset_array, *values);
-}
-
 /// A list column whose every row is null.
 Result<std::shared_ptr<arrow::Array>> NoLists(const std::shared_ptr<arrow::DataType>& type,
                                               int64_t num_rows) {
@@ -72,30 +68,6 @@ Status TooLong(const OnlineTable& table) {
                Quoted(table.view));
 }
 
-/// The lists of a stored or added column: values of row r are [begin(r), end(r)) of `values`.
-class Lists {
- public:
-  explicit Lists(const std::shared_ptr<arrow::Array>& column)
-      : lists_(std::static_pointer_cast<arrow::ListArray>(column)) {}
-  int64_t begin(int64_t row) const { return lists_->IsNull(row) ? 0 : lists_->value_offset(row); }
-  int64_t end(int64_t row) const {
-    return lists_->IsNull(row) ? 0 : int64_t{lists_->value_offset(row)} + lists_->value_length(row);
-  }
-  int64_t length(int64_t row) const { return end(row) - begin(row); }
-  const std::shared_ptr<arrow::Array>& values() const { return lists_->values(); }
-  int64_t Time(int64_t index) const {
-    return static_cast<const arrow::Int64Array&>(*lists_->values()).Value(index);
-  }
-  /// The `place`-th time of a row; INT64_MIN where the row has no such list.
-  int64_t TimeAt(int64_t row, int64_t place) const {
-    if (place >= length(row) || lists_->values()->IsNull(begin(row) + place)) return kNoTime;
-    return Time(begin(row) + place);
-  }
-
- private:
-  std::shared_ptr<arrow::ListArray> lists_;
-};
-
 /// Merges the events of one row of each side by (time, created), stored first.
 struct Event {
   int64_t time;
@@ -104,9 +76,9 @@ struct Event {
   int64_t place;  ///< in its row's lists
 };
 
-void MergeRow(const Lists& stored_times, const Lists& stored_created, const Lists& added_times,
-              const Lists& added_created, int64_t row, WindowReach reach,
-              std::vector<Event>* merged) {
+void MergeRow(const EventLists& stored_times, const EventLists& stored_created,
+              const EventLists& added_times, const EventLists& added_created, int64_t row,
+              WindowReach reach, std::vector<Event>* merged) {
   merged->clear();
   for (int64_t place = 0; place < stored_times.length(row); ++place) {
     merged->push_back(
@@ -171,7 +143,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> MakeWindowRows(const OnlineTable& ta
   arrow::ArrayVector columns;
   for (const auto& field : table.schema->fields()) {
     std::shared_ptr<arrow::Array> values = rows.GetColumnByName(field->name());
-    if (field->name() == kCreatedTimes && created.empty()) {
+    if (IsFoldedColumn(field->name()) || (field->name() == kCreatedTimes && created.empty())) {
       GNOMON_ASSIGN_OR_RETURN(auto none, NoLists(field->type(), num_groups));
       columns.push_back(std::move(none));
       continue;
@@ -200,6 +172,23 @@ Result<std::shared_ptr<arrow::RecordBatch>> MergeWindowRows(const OnlineTable& t
                                                             WindowReach reach,
                                                             const OnlineValues& stored,
                                                             const arrow::RecordBatch& added) {
+  GNOMON_ASSIGN_OR_RETURN(auto merged, internal::MergeEvents(table, reach, stored, added, {}));
+  return std::move(merged.rows);
+}
+
+Result<std::shared_ptr<arrow::Array>> internal::MakeLists(
+    const std::shared_ptr<arrow::DataType>& type, std::span<const int32_t> offsets,
+    std::shared_ptr<arrow::Array> values) {
+  arrow::Int32Builder builder;
+  GNOMON_RETURN_NOT_OK(builder.AppendValues(offsets.data(), static_cast<int64_t>(offsets.size())));
+  GNOMON_ASSIGN_OR_RETURN(const auto offset_array, builder.Finish());
+  return arrow::ListArray::FromArrays(type, *offset_array, *values);
+}
+
+Result<internal::MergedEvents> internal::MergeEvents(const OnlineTable& table, WindowReach reach,
+                                                     const OnlineValues& stored,
+                                                     const arrow::RecordBatch& added,
+                                                     std::span<const int64_t> firsts) {
   const int64_t num_rows = added.num_rows();
   if (static_cast<int>(stored.columns.size()) != table.schema->num_fields() ||
       stored.found.size() != static_cast<size_t>(num_rows)) {
@@ -208,10 +197,10 @@ Result<std::shared_ptr<arrow::RecordBatch>> MergeWindowRows(const OnlineTable& t
   }
   const int time_field = table.schema->GetFieldIndex(std::string(kEventTimes));
   const int created_field = table.schema->GetFieldIndex(std::string(kCreatedTimes));
-  const Lists stored_times(stored.columns[static_cast<size_t>(time_field)]);
-  const Lists stored_created(stored.columns[static_cast<size_t>(created_field)]);
-  const Lists added_times(added.column(time_field));
-  const Lists added_created(added.column(created_field));
+  const EventLists stored_times(stored.columns[static_cast<size_t>(time_field)]);
+  const EventLists stored_created(stored.columns[static_cast<size_t>(created_field)]);
+  const EventLists added_times(added.column(time_field));
+  const EventLists added_created(added.column(created_field));
 
   // Which event of which side stands where, by row; the lists of each column are gathered by it.
   std::vector<int32_t> offsets = {0};
@@ -226,6 +215,12 @@ Result<std::shared_ptr<arrow::RecordBatch>> MergeWindowRows(const OnlineTable& t
       return TooLong(table);
     offsets.push_back(static_cast<int32_t>(events.size()));
   }
+  MergedEvents result;
+  for (size_t i = 0; i < events.size() && !firsts.empty(); ++i) {
+    const bool first =
+        !events[i].added && events[i].place < firsts[static_cast<size_t>(event_rows[i])];
+    result.stored.push_back(first ? 1 : 0);
+  }
   const bool any_created =
       std::ranges::any_of(events, [](const Event& event) { return event.created != kNoTime; });
 
@@ -233,16 +228,17 @@ Result<std::shared_ptr<arrow::RecordBatch>> MergeWindowRows(const OnlineTable& t
   std::vector<int64_t> indices(events.size());
   for (int field = 0; field < table.schema->num_fields(); ++field) {
     const auto& type = table.schema->field(field)->type();
-    if (field == created_field && !any_created) {
+    if (IsFoldedColumn(table.schema->field(field)->name()) ||
+        (field == created_field && !any_created)) {
       GNOMON_ASSIGN_OR_RETURN(auto none, NoLists(type, num_rows));
       columns.push_back(std::move(none));
       continue;
     }
-    const Lists old_lists(stored.columns[static_cast<size_t>(field)]);
-    const Lists new_lists(added.column(field));
+    const EventLists old_lists(stored.columns[static_cast<size_t>(field)]);
+    const EventLists new_lists(added.column(field));
     // A list that is shorter than its row's times (a column that came later) is null there.
     for (size_t i = 0; i < events.size(); ++i) {
-      const Lists& lists = events[i].added ? new_lists : old_lists;
+      const EventLists& lists = events[i].added ? new_lists : old_lists;
       const int64_t row = event_rows[i];
       const int64_t base = events[i].added ? old_lists.values()->length() : 0;
       indices[i] =
@@ -253,12 +249,13 @@ Result<std::shared_ptr<arrow::RecordBatch>> MergeWindowRows(const OnlineTable& t
     GNOMON_ASSIGN_OR_RETURN(auto lists, MakeLists(type, offsets, std::move(values)));
     columns.push_back(std::move(lists));
   }
-  return arrow::RecordBatch::Make(table.schema, num_rows, std::move(columns));
+  result.rows = arrow::RecordBatch::Make(table.schema, num_rows, std::move(columns));
+  return result;
 }
 
 WindowRowTimes NewestTimes(const arrow::RecordBatch& window_rows) {
-  const Lists times(window_rows.GetColumnByName(std::string(kEventTimes)));
-  const Lists created(window_rows.GetColumnByName(std::string(kCreatedTimes)));
+  const EventLists times(window_rows.GetColumnByName(std::string(kEventTimes)));
+  const EventLists created(window_rows.GetColumnByName(std::string(kCreatedTimes)));
   WindowRowTimes newest;
   for (int64_t row = 0; row < window_rows.num_rows(); ++row) {
     const int64_t last = times.length(row) - 1;

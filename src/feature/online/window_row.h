@@ -14,7 +14,8 @@
 
 /// The stored rows of a window view: per entity the raw events of its longest window as parallel
 /// lists, in ascending (time, created, input) order. An online read aggregates them as of its own
-/// time with the code that offline labels use, so both give the same bits.
+/// time with the code that offline labels use, so both give the same bits. Of lifetime windows the
+/// old events are folded: window_folding.h.
 namespace gnomon::feature {
 
 inline constexpr std::string_view kEventTimes = "__event_timestamps";
@@ -35,7 +36,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> MakeWindowRows(const OnlineTable& ta
 
 /// Merges new rows (of MakeWindowRows) into stored ones (all fields of the table were read), row by
 /// row. Equal (time, created) pairs: stored before new. Events at or before newest - reach are
-/// dropped.
+/// dropped. The columns of what is folded are null: WindowFolding::Merge is for rows with any.
 Result<std::shared_ptr<arrow::RecordBatch>> MergeWindowRows(const OnlineTable& table,
                                                             WindowReach reach,
                                                             const OnlineValues& stored,

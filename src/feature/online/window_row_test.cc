@@ -217,7 +217,7 @@ TEST_CASE("a window view keeps each aggregated column once, beside the times") {
   for (const char* column : {"a", "b", "a"}) {
     view.aggregations.push_back({.column = column,
                                  .column_type = number,
-                                 .time_window = {},
+                                 .time_window = 7,
                                  .slide_interval = {},
                                  .name = column});
   }

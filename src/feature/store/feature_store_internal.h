@@ -10,11 +10,6 @@
 
 namespace gnomon::feature {
 
-/// What the counted values of one lifetime aggregate of one entity may take online, in bytes: from
-/// GNOMON_ONLINE_STORE_VALUE_COUNTS_MB (1 or more, units of 2^20 bytes), otherwise
-/// kValueCountBytes. kUser when the variable is no such number.
-Result<int64_t> ValueCountBytes();
-
 struct FeatureStore::Impl {
   static constexpr size_t kMaxReaders = 256;
 

@@ -13,6 +13,7 @@
 #include <doctest/doctest.h>
 
 #include "base/files.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "base/time.h"
 #include "table/column.h"
@@ -536,6 +537,20 @@ TEST_CASE("every setting of the batch engine shows in the plan and changes no va
     CHECK_TABLE_EQ(retrieve(setting, &plan), expected);
     CHECK_MESSAGE(plans.insert(plan).second, plan);
   }
+}
+
+TEST_CASE("a source that does not fit into the memory limit is refused by name") {
+  Fixture fixture;
+  MemoryBudget memory("test", 10'000);
+  Context context = fixture.context;
+  context.memory = &memory;
+  auto job = fixture.store->GetHistoricalFeatures(
+      {.features = {"history:*"}, .feature_service = {}}, Fixture::EntityRows(kEnd));
+  const auto result = (*job)->ToTable(context);
+  CHECK(KindOf(result.status()) == ErrorKind::kExhausted);
+  CHECK(result.status().message().find("data source 'events'") != std::string::npos);
+  CHECK(HintOf(result.status()).find("memory_limit") != std::string::npos);
+  CHECK(memory.used() == 0);
 }
 
 TEST_CASE("a source that is one file takes no pushes offline") {

@@ -67,7 +67,7 @@ JobState StateFor(const Status& status) {
 }
 
 /// Runs the job and keeps it in the registry whatever happens.
-Result<MaterializationJob> RunJob(const Context& context, const std::string& project,
+Result<MaterializationJob> RunJob(const Context& context, const RepositoryConfig& config,
                                   Registry& registry, const OfflineStore& offline,
                                   OnlineStore& online,
                                   std::shared_ptr<const Definitions> definitions,
@@ -84,11 +84,11 @@ Result<MaterializationJob> RunJob(const Context& context, const std::string& pro
   GNOMON_RETURN_NOT_OK(Publish(context, registry, [&] { return registry.PutJob(context, job); }));
 
   auto run = [&]() -> Status {
-    GNOMON_ASSIGN_OR_RETURN(const int64_t value_count_bytes, ValueCountBytes());
     for (const ViewInterval& each : views) {
       GNOMON_RETURN_NOT_OK(context.Check());
-      auto result = MaterializeView(context, *definitions, project, *each.view, offline, online,
-                                    each.interval.start, each.interval.end, value_count_bytes);
+      auto result = MaterializeView(context, *definitions, config.project, *each.view, offline,
+                                    online, each.interval.start, each.interval.end,
+                                    config.online_store.value_counts_mb << 20);
       if (!result.ok())
         return WithContext(result.status(), Concat("materialize ", each.view->name));
       job.rows += result->rows;
@@ -132,7 +132,7 @@ Result<MaterializationJob> FeatureStore::Materialize(const Context& context,
   std::vector<ViewInterval> views;
   for (const FeatureView* view : selected)
     views.push_back({view, {std::max(request.start, kEarliest), end}});
-  return RunJob(context, impl_->config.project, *impl_->registry, *impl_->offline, *impl_->online,
+  return RunJob(context, impl_->config, *impl_->registry, *impl_->offline, *impl_->online,
                 definitions, views);
 }
 
@@ -150,7 +150,7 @@ Result<MaterializationJob> FeatureStore::MaterializeIncremental(
     }
     views.push_back({view, {std::clamp(start, kEarliest, last), last}});
   }
-  return RunJob(context, impl_->config.project, *impl_->registry, *impl_->offline, *impl_->online,
+  return RunJob(context, impl_->config, *impl_->registry, *impl_->offline, *impl_->online,
                 definitions, views);
 }
 

@@ -154,7 +154,7 @@ Status PushLatest(const Context& context, OnlineStore& online, const OnlineTable
 }
 
 Status PushWindow(const Context& context, OnlineStore& online, const OnlineTable& table,
-                  const FeatureView& view, const PushedRows& pushed) {
+                  const FeatureView& view, const PushedRows& pushed, int64_t value_count_bytes) {
   std::vector<int64_t> rows;
   std::vector<int64_t> offsets;
   arrow::Int64Builder times;
@@ -187,7 +187,6 @@ Status PushWindow(const Context& context, OnlineStore& online, const OnlineTable
   auto raw = arrow::RecordBatch::Make(arrow::schema(std::move(fields)),
                                       static_cast<int64_t>(rows.size()), std::move(columns));
   GNOMON_ASSIGN_OR_RETURN(auto added, MakeWindowRows(table, *raw, offsets));
-  GNOMON_ASSIGN_OR_RETURN(const int64_t value_count_bytes, ValueCountBytes());
   const WindowFolding folding = WindowFolding::Make(table, view, value_count_bytes);
   WindowRowTimes newest;
   return online.Update(context, read, [&](const OnlineValues& stored) -> Result<OnlineRows> {
@@ -237,7 +236,8 @@ Result<int64_t> FeatureStore::Push(const Context& context, const std::string& na
   if (pushed.keys.empty()) return 0;
   GNOMON_ASSIGN_OR_RETURN(OnlineTable table, OnlineTableOf(impl_->config.project, *view));
   if (view->is_window()) {
-    GNOMON_RETURN_NOT_OK(PushWindow(context, *impl_->online, table, *view, pushed));
+    GNOMON_RETURN_NOT_OK(PushWindow(context, *impl_->online, table, *view, pushed,
+                                    impl_->config.online_store.value_counts_mb << 20));
   } else {
     GNOMON_RETURN_NOT_OK(PushLatest(context, *impl_->online, table, pushed));
   }

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-namespace gnomon::pit {
+namespace gnomon {
 
 /// Bytes taken from a budget until destruction. Does nothing without a budget, which must outlive
 /// it.
@@ -33,4 +33,4 @@ class MemoryReservation {
   int64_t bytes_ = 0;
 };
 
-}  // namespace gnomon::pit
+}  // namespace gnomon
