@@ -9,7 +9,7 @@ RELEASE := build/release
 export CCACHE_SLOPPINESS := pch_defines,time_macros
 export CCACHE_COMPRESS := true
 
-.PHONY: help setup build demo dev check test sanitize tidy format format-check layers bench soak lock clean distclean
+.PHONY: help setup build demo dev check test sanitize tidy format format-check layers fuzz bench soak lock clean distclean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,12 @@ format-check: ## fail on C++ files that `make format` would change
 layers: ## check the includes against the modules' dependency lists
 	@$(PYTHON) tools/check_layers
 
+fuzz: ## every fuzz harness under libFuzzer for SECONDS (60) each; HARNESS=name for one
+	@tools/setup build
+	@cmake --preset fuzz
+	@cmake --build --preset fuzz
+	@$(PYTHON) tools/fuzz --seconds $(or $(SECONDS),60) $(HARNESS)
+
 bench: ## build and run the benchmarks
 	@tools/setup bench
 	@cmake --preset release -DGNOMON_BENCH=ON
@@ -74,7 +80,7 @@ lock: ## resolve deps/*.in anew into the hash-locked deps/*.txt
 	@tools/lock
 
 clean: ## remove what was built, keep what was downloaded
-	@rm -rf build/release build/dev build/asan build/tsan build/tidy build/ci build/test
+	@rm -rf build/release build/dev build/asan build/tsan build/tidy build/fuzz build/ci build/test
 
 distclean: clean ## remove the downloads and the Python environments too
 	@rm -rf build .venv .venv-feast .venv-bench

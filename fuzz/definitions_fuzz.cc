@@ -1,8 +1,5 @@
 // Reads any bytes as a features file and as a feature_store.yaml. Nothing may crash; an error has a
 // kind that a user can act on; what is valid stays valid and unchanged when it is completed again.
-//
-//   clang++-16 -fsanitize=fuzzer,address,undefined ... && ./definitions_fuzz
-//   fuzz/corpus/definitions
 
 #include <cstddef>
 #include <cstdint>
@@ -13,21 +10,16 @@
 #include "base/config.h"
 #include "feature/definition/definition.h"
 #include "feature/definition/repository.h"
+#include "fuzz/fuzz_check.h"
 
 namespace {
 
 using gnomon::ErrorKind;
 using gnomon::Status;
-
-void Require(bool condition) {
-  if (!condition) __builtin_trap();
-}
+using gnomon::fuzz::Require;
 
 void RequireUserError(const Status& status) {
-  if (status.ok()) return;
-  const ErrorKind kind = gnomon::KindOf(status);
-  Require(kind == ErrorKind::kUser || kind == ErrorKind::kUnsupported);
-  Require(!status.message().empty());
+  gnomon::fuzz::RequireKind(status, {ErrorKind::kUser, ErrorKind::kUnsupported});
 }
 
 }  // namespace

@@ -1,8 +1,6 @@
 // Parses any bytes as an expression, binds it to a fixed schema and evaluates it. Nothing may
 // crash, a result must be a valid array of the bound type, and row by row evaluation must agree
 // with the whole batch.
-//
-//   clang++-16 -fsanitize=fuzzer,address,undefined ... && ./expression_fuzz fuzz/corpus/expression
 
 #include "expr/expression.h"
 
@@ -16,10 +14,13 @@
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
+#include "fuzz/fuzz_check.h"
+
 namespace {
 
 using gnomon::expr::BoundExpression;
 using gnomon::expr::Expression;
+using gnomon::fuzz::Require;
 
 std::shared_ptr<arrow::RecordBatch> MakeBatch() {
   const auto row = arrow::struct_({
@@ -43,10 +44,6 @@ std::shared_ptr<arrow::RecordBatch> MakeBatch() {
       [null, null, null, null, null, null, null, null, null, null, null, null, null],
       [-9223372036854775808, -2147483648, 18446744073709551615, 1e308, -1e30, true, "Grüße %_\\", 9223372036854775807,
        2147483647, -9223372036854775808, [9223372036854775807, 1], [null], -1]])"));
-}
-
-void Require(bool condition) {
-  if (!condition) __builtin_trap();
 }
 
 void CompareRows(const BoundExpression& bound, const arrow::RecordBatch& batch,

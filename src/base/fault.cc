@@ -15,11 +15,12 @@ namespace gnomon {
 
 namespace {
 
-constexpr std::array<std::pair<std::string_view, FaultAction>, 4> kActions = {{
+constexpr std::array<std::pair<std::string_view, FaultAction>, 5> kActions = {{
     {"kill", FaultAction::kKill},
     {"error", FaultAction::kError},
     {"nospace", FaultAction::kNoSpace},
     {"interrupt", FaultAction::kInterrupt},
+    {"pause", FaultAction::kPause},
 }};
 
 // Read once, at the first point that is passed; null when the variable is not set.
@@ -51,6 +52,7 @@ const std::vector<std::string>& FaultPoints() {
       "materialize.before_commit",
       "materialize.before_watermark",
       "registry.before_write",
+      "file.before_scan",
       "file.before_rename",
       "file.write",
       "train.before_save",
@@ -86,7 +88,7 @@ Result<std::unique_ptr<FaultPlan>> FaultPlan::Parse(std::string_view text) {
   const auto action =
       std::ranges::find(kActions, parts[2], &std::pair<std::string_view, FaultAction>::first);
   if (action == kActions.end()) {
-    return error("unknown action", "actions: kill, error, nospace, interrupt");
+    return error("unknown action", "actions: kill, error, nospace, interrupt, pause");
   }
   return std::unique_ptr<FaultPlan>(new FaultPlan(parts[0], pass, action->second));
 }
@@ -103,6 +105,9 @@ Status FaultPlan::Pass(std::string_view point, const std::stop_token& stop) {
       return Error(ErrorKind::kExhausted, "injected fault: no space left on device: ", point);
     case FaultAction::kInterrupt:
       Interrupt(stop);
+      break;
+    case FaultAction::kPause:
+      ::raise(SIGSTOP);
       break;
   }
   return Status::OK();

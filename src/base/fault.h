@@ -9,7 +9,8 @@
 
 /// Named fault points for tests: GNOMON_FAULT=materialize.before_commit:3:kill makes the third pass
 /// through the point kill the process (SIGKILL); `:error` returns kUnavailable, `:nospace`
-/// kExhausted, `:interrupt` raises SIGINT and waits until it has fired the point's stop token.
+/// kExhausted, `:interrupt` raises SIGINT and waits until it has fired the point's stop token,
+/// `:pause` stops the process (SIGSTOP) until it gets SIGCONT.
 namespace gnomon {
 
 /// Every point by name. A point that is not listed here ends the process when it is passed (a bug).

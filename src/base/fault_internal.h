@@ -11,7 +11,7 @@
 
 namespace gnomon {
 
-enum class FaultAction { kKill, kError, kNoSpace, kInterrupt };
+enum class FaultAction { kKill, kError, kNoSpace, kInterrupt, kPause };
 
 /// One planned fault: the `pass`-th time that `point` is passed, `action` happens. Thread-safe.
 class FaultPlan {

@@ -7,6 +7,7 @@
 #include <arrow/table.h>
 #include <arrow/type.h>
 
+#include "base/fault.h"
 #include "base/parallel.h"
 #include "table/file_internal.h"
 #include "table/file_schema_internal.h"
@@ -158,6 +159,7 @@ class FileSetReader : public TableReader {
   Result<std::shared_ptr<arrow::RecordBatch>> NextFromFiles() {
     while (file_ < files_.paths.size()) {
       if (stream_ == nullptr) {
+        GNOMON_RETURN_NOT_OK(FaultPoint("file.before_scan"));
         GNOMON_RETURN_NOT_OK(files_.Prepare(file_));
         GNOMON_ASSIGN_OR_RETURN(
             stream_, files_.sources[file_]->Scan(context_, files_.plans[file_].request, &stats_));
@@ -198,6 +200,7 @@ Result<std::shared_ptr<arrow::Table>> ReadTable(const Context& context, const st
       ParallelFor(context, static_cast<int64_t>(tables.size()), [&](int64_t i) -> Status {
         const auto file = static_cast<size_t>(i);
         ReadStats stats;
+        GNOMON_RETURN_NOT_OK(FaultPoint("file.before_scan"));
         GNOMON_RETURN_NOT_OK(files.Prepare(file));
         GNOMON_ASSIGN_OR_RETURN(const auto table, files.sources[file]->Read(
                                                       context, files.plans[file].request, &stats));

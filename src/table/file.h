@@ -56,6 +56,8 @@ struct ReadOptions {
   /// Columns and types that all files are brought to, instead of those of the first file: nullable
   /// columns that a file lacks are null, CSV and JSON lines are read as these types.
   std::shared_ptr<arrow::Schema> schema = nullptr;
+  /// Columns that no file may lack: one without them is kUser, not a file of nulls.
+  std::vector<std::string> required_columns = {};
   /// With `schema`: a column of a file that is not in it is kUser, otherwise left out.
   bool refuse_other_columns = false;
   /// Rows per batch at most.

@@ -103,6 +103,23 @@ inline bool HasFooter(FileFormat format) {
 /// Types of CSV and JSON lines are inferred from this many bytes at the beginning of a file.
 inline constexpr int32_t kInferenceBytes = 64 << 20;
 
+/// Which bytes a path stands for: differs when the file was replaced or written to.
+struct FileVersion {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  int64_t size = 0;
+  int64_t modified = 0;  ///< nanoseconds
+
+  static Result<FileVersion> Of(const std::string& path);
+  /// kConflict when the file was replaced or written to since, kNotFound when it is gone. For who
+  /// opens it again with what was read of it before.
+  Status RequireSame(const std::string& path) const;
+  /// kConflict when the file was written to since; a replaced or removed one stays as it was for
+  /// who has it open.
+  Status RequireNotWritten(const std::string& path) const;
+  bool operator==(const FileVersion&) const = default;
+};
+
 /// Opens a file for reading: kNotFound, kDenied, kDataLoss when it is empty.
 Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenInput(const std::string& path);
 /// The same, decompressed when the name ends in .gz.

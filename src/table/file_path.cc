@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <filesystem>
+#include <sys/stat.h>
 #include <system_error>
 
 #include <arrow/io/compressed.h>
@@ -133,6 +135,36 @@ Result<std::vector<std::string>> ListDataFiles(const std::string& path) {
 }
 
 namespace internal {
+
+namespace {
+
+Status Changed(const std::string& path) {
+  return MakeError(ErrorKind::kConflict, Concat("the file changed while it was being read: ", path),
+                   {}, "run it again when nothing writes to the file");
+}
+
+}  // namespace
+
+Result<FileVersion> FileVersion::Of(const std::string& path) {
+  struct stat status = {};
+  if (::stat(path.c_str(), &status) != 0) return ErrnoError(errno, path);
+  return FileVersion{
+      .device = status.st_dev,
+      .inode = status.st_ino,
+      .size = status.st_size,
+      .modified = int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
+}
+
+Status FileVersion::RequireSame(const std::string& path) const {
+  GNOMON_ASSIGN_OR_RETURN(const FileVersion now, Of(path));
+  return now == *this ? Status::OK() : Changed(path);
+}
+
+Status FileVersion::RequireNotWritten(const std::string& path) const {
+  const auto now = Of(path);
+  const bool is_other = !now.ok() || now->device != device || now->inode != inode;
+  return is_other || *now == *this ? Status::OK() : Changed(path);
+}
 
 Result<std::string> LocalPath(const std::string& path) {
   const size_t colon = path.find("://");

@@ -82,6 +82,14 @@ Result<FilePlan> PlanFile(const arrow::Schema& file, const std::string& path,
     if (index >= 0) plan.request.probes.emplace_back(index, probe);
   }
   GNOMON_RETURN_NOT_OK(CheckOtherColumns(file, path, options));
+  for (const std::string& name : options.required_columns) {
+    // A table without it is told where the column is asked for.
+    if (table.GetFieldIndex(name) < 0 || places.IndexOf(name) >= 0) continue;
+    return MakeError(
+        ErrorKind::kUser,
+        Concat("a column that the first file has is missing in ", path, ": ", Quoted(name)), {},
+        DidYouMean(name, file.field_names()));
+  }
   for (int column = 0; column < table.num_fields(); ++column) {
     const arrow::Field& field = *table.field(column);
     // Double names are told apart by their place.

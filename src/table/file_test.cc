@@ -119,6 +119,14 @@ TEST_CASE("JSON lines give back scalars, lists, structs and times") {
   }
 }
 
+TEST_CASE("texts of JSON lines that are not UTF-8 are an error") {
+  const auto folder = MakeTemporaryFolder();
+  const std::string path =
+      WriteText(folder.path() + "/a.jsonl", "{\"s\": \"a\"}\n{\"s\": \"\x84\"}\n");
+  CHECK_ERROR(ReadTable({}, path), ErrorKind::kUser, path);
+  CHECK_ERROR(ReadTable({}, path), ErrorKind::kUser, "UTF8");
+}
+
 TEST_CASE("JSON times of whole seconds and of fractions are one type") {
   const auto folder = MakeTemporaryFolder();
   WriteText(folder.path() + "/1.json", "{\"ts\": \"2024-01-05 12:30:00\", \"n\": 1}\n");

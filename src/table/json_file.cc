@@ -126,6 +126,8 @@ class TimeInferringReader : public arrow::RecordBatchReader {
     if (batch == nullptr) GNOMON_RETURN_NOT_OK(lines_->ReadNext(&batch));
     *out = nullptr;
     if (batch == nullptr) return Status::OK();
+    // Arrow's parser takes texts as they are: bytes that are not UTF-8 end here.
+    GNOMON_RETURN_NOT_OK(batch->ValidateFull());
     arrow::ArrayVector columns = batch->columns();
     for (size_t i = 0; i < columns.size(); ++i) {
       const auto& field = schema_->field(static_cast<int>(i));

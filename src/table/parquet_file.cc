@@ -109,12 +109,13 @@ std::shared_ptr<arrow::Schema> WrittenSchema(const arrow::Schema& file,
 class ParquetStream : public BatchStream {
  public:
   static Result<std::unique_ptr<BatchStream>> Make(const Context& context, std::string path,
+                                                   const FileVersion& version,
                                                    std::shared_ptr<ParquetReader> reader,
                                                    std::shared_ptr<arrow::Schema> schema,
                                                    const ScanRequest& request,
                                                    const std::vector<int>& groups) {
     auto stream = std::unique_ptr<ParquetStream>(
-        new ParquetStream(context, std::move(path), std::move(reader)));
+        new ParquetStream(context, std::move(path), version, std::move(reader)));
     for (const int group : groups) {
       stream->rows_left_ +=
           stream->reader_->parquet_reader()->metadata()->RowGroup(group)->num_rows();
@@ -132,7 +133,10 @@ class ParquetStream : public BatchStream {
 
   Result<std::shared_ptr<arrow::RecordBatch>> Next() override {
     const int64_t rows = std::min(rows_left_, batch_rows_);
-    if (rows == 0) return nullptr;
+    if (rows == 0) {
+      GNOMON_RETURN_NOT_OK(version_.RequireNotWritten(path_));
+      return nullptr;
+    }
     arrow::ArrayVector columns(decoders_.size());
     GNOMON_RETURN_NOT_OK(
         ParallelFor(context_, static_cast<int64_t>(decoders_.size()), [&](int64_t i) {
@@ -144,8 +148,9 @@ class ParquetStream : public BatchStream {
   }
 
  private:
-  ParquetStream(const Context& context, std::string path, std::shared_ptr<ParquetReader> reader)
-      : context_(context), path_(std::move(path)), reader_(std::move(reader)) {}
+  ParquetStream(const Context& context, std::string path, const FileVersion& version,
+                std::shared_ptr<ParquetReader> reader)
+      : context_(context), path_(std::move(path)), version_(version), reader_(std::move(reader)) {}
 
   /// A decoder gives a batch in pieces when strings do not fit one array.
   Status Decode(size_t column, int64_t rows, std::shared_ptr<arrow::Array>* out) {
@@ -168,6 +173,7 @@ class ParquetStream : public BatchStream {
 
   Context context_;
   std::string path_;
+  FileVersion version_;
   std::shared_ptr<ParquetReader> reader_;  ///< outlives decoders_
   std::shared_ptr<arrow::Schema> schema_;
   int64_t batch_rows_ = 0;
@@ -193,9 +199,9 @@ class ParquetSource : public FileSource {
   Result<std::unique_ptr<BatchStream>> Scan(const Context& context, const ScanRequest& request,
                                             ReadStats* stats) override {
     return GuardedRead(path_, [&]() -> Result<std::unique_ptr<BatchStream>> {
-      GNOMON_ASSIGN_OR_RETURN(auto reader, OpenParquetReader(path_, metadata_));
+      GNOMON_ASSIGN_OR_RETURN(auto reader, OpenAgain());
       GNOMON_ASSIGN_OR_RETURN(const auto groups, SelectRowGroups(*reader, request, stats));
-      return ParquetStream::Make(context, path_, std::move(reader),
+      return ParquetStream::Make(context, path_, version_, std::move(reader),
                                  SchemaOf(*file_schema_, request.columns), request, groups);
     });
   }
@@ -203,9 +209,11 @@ class ParquetSource : public FileSource {
   Result<std::shared_ptr<arrow::Table>> Read(const Context& context, const ScanRequest& request,
                                              ReadStats* stats) override {
     return GuardedRead(path_, [&]() -> Result<std::shared_ptr<arrow::Table>> {
-      GNOMON_ASSIGN_OR_RETURN(const auto reader, OpenParquetReader(path_, metadata_));
+      GNOMON_ASSIGN_OR_RETURN(const auto reader, OpenAgain());
       GNOMON_ASSIGN_OR_RETURN(const auto groups, SelectRowGroups(*reader, request, stats));
-      return ReadRowGroups(context, *reader, request, groups);
+      GNOMON_ASSIGN_OR_RETURN(auto table, ReadRowGroups(context, *reader, request, groups));
+      GNOMON_RETURN_NOT_OK(version_.RequireNotWritten(path_));
+      return table;
     });
   }
 
@@ -237,7 +245,7 @@ class ParquetSource : public FileSource {
                                                 const ScanRequest& request) override {
     return GuardedRead(path_, [&]() -> Result<std::unique_ptr<BatchStream>> {
       GNOMON_ASSIGN_OR_RETURN(auto reader, Reader());
-      return ParquetStream::Make(context, path_, std::move(reader),
+      return ParquetStream::Make(context, path_, version_, std::move(reader),
                                  SchemaOf(*file_schema_, request.columns), request,
                                  {static_cast<int>(part)});
     });
@@ -281,12 +289,15 @@ class ParquetSource : public FileSource {
   Result<std::shared_ptr<ParquetReader>> Reader() const {
     const MutexLock lock(mutex_);
     if (auto reader = reader_.lock()) return reader;
-    GNOMON_ASSIGN_OR_RETURN(const FileVersion version, FileVersion::Of(path_));
-    if (version != version_)
-      return Error(ErrorKind::kConflict, "the file changed while it was being read: ", path_);
-    GNOMON_ASSIGN_OR_RETURN(auto reader, OpenParquetReader(path_, metadata_));
+    GNOMON_ASSIGN_OR_RETURN(auto reader, OpenAgain());
     reader_ = reader;
     return reader;
+  }
+
+  /// With the metadata that we have, which says where everything lies.
+  Result<std::shared_ptr<ParquetReader>> OpenAgain() const {
+    GNOMON_RETURN_NOT_OK(version_.RequireSame(path_));
+    return OpenParquetReader(path_, metadata_);
   }
 
   /// One task a row group and column.

@@ -1,8 +1,6 @@
 #include <array>
-#include <cerrno>
 #include <limits>
 #include <string_view>
-#include <sys/stat.h>
 
 #include <arrow/io/interfaces.h>
 #include <arrow/scalar.h>
@@ -56,16 +54,6 @@ int64_t ScalarTime(const arrow::Scalar& scalar) {
 }
 
 }  // namespace
-
-Result<FileVersion> FileVersion::Of(const std::string& path) {
-  struct stat status = {};
-  if (::stat(path.c_str(), &status) != 0) return ErrnoError(errno, path);
-  return FileVersion{
-      .device = status.st_dev,
-      .inode = status.st_ino,
-      .size = status.st_size,
-      .modified = int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
-}
 
 Result<std::shared_ptr<ParquetReader>> OpenParquetReader(
     const std::string& path, const std::shared_ptr<parquet::FileMetaData>& metadata) {

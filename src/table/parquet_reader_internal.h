@@ -38,17 +38,6 @@ auto GuardedRead(const std::string& path, Body&& body) -> decltype(body()) {
   }
 }
 
-/// Which bytes a path stands for: differs when the file was replaced or written to.
-struct FileVersion {
-  uint64_t device = 0;
-  uint64_t inode = 0;
-  int64_t size = 0;
-  int64_t modified = 0;  ///< nanoseconds
-
-  static Result<FileVersion> Of(const std::string& path);
-  bool operator==(const FileVersion&) const = default;
-};
-
 /// `metadata` null: read from the file. Several threads may share the reader.
 Result<std::shared_ptr<ParquetReader>> OpenParquetReader(
     const std::string& path, const std::shared_ptr<parquet::FileMetaData>& metadata);

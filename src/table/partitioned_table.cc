@@ -9,6 +9,7 @@
 #include <arrow/table.h>
 #include <arrow/type.h>
 
+#include "base/fault.h"
 #include "base/parallel.h"
 #include "table/column.h"
 #include "table/file_internal.h"
@@ -124,7 +125,8 @@ class AdaptedStream : public PartitionStream {
 
 class PartitionedFiles : public PartitionedTable {
  public:
-  explicit PartitionedFiles(std::string name) : name_(std::move(name)) {}
+  PartitionedFiles(std::string name, std::vector<std::string> required_columns)
+      : name_(std::move(name)), options_{.required_columns = std::move(required_columns)} {}
 
   Status Prepare(const Context& context, std::optional<FileFormat> format) {
     GNOMON_ASSIGN_OR_RETURN(const auto paths, ListDataFiles(name_));
@@ -238,8 +240,8 @@ class PartitionedFiles : public PartitionedTable {
     if (file.source == nullptr) {
       GNOMON_ASSIGN_OR_RETURN(file.source, OpenSource(file.path, file.format, first_schema_));
     }
-    GNOMON_ASSIGN_OR_RETURN(file.plan,
-                            internal::PlanFile(*file.source->schema(), file.path, *schema_, {}));
+    GNOMON_ASSIGN_OR_RETURN(
+        file.plan, internal::PlanFile(*file.source->schema(), file.path, *schema_, options_));
     return Status::OK();
   }
 
@@ -259,6 +261,7 @@ class PartitionedFiles : public PartitionedTable {
   }
 
   Result<Opened> OpenPartition(int64_t partition) const {
+    GNOMON_RETURN_NOT_OK(FaultPoint("file.before_scan"));
     const PartitionFile& file = FileOf(partition);
     if (file.source != nullptr) {
       return Opened{file.source, std::shared_ptr<const FilePlan>(file.source, &file.plan)};
@@ -267,11 +270,12 @@ class PartitionedFiles : public PartitionedTable {
         std::shared_ptr<FileSource> source,
         OpenSource(file.path, file.format, At(partition).file == 0 ? nullptr : first_schema_));
     GNOMON_ASSIGN_OR_RETURN(auto plan,
-                            internal::PlanFile(*source->schema(), file.path, *schema_, {}));
+                            internal::PlanFile(*source->schema(), file.path, *schema_, options_));
     return Opened{std::move(source), std::make_shared<const FilePlan>(std::move(plan))};
   }
 
   std::string name_;
+  ReadOptions options_;
   std::vector<PartitionFile> files_;
   std::vector<Partition> partitions_;
   std::shared_ptr<arrow::Schema> first_schema_;
@@ -280,10 +284,10 @@ class PartitionedFiles : public PartitionedTable {
 
 }  // namespace
 
-Result<std::shared_ptr<PartitionedTable>> PartitionedTable::Open(const Context& context,
-                                                                 const std::string& path,
-                                                                 std::optional<FileFormat> format) {
-  auto files = std::make_shared<PartitionedFiles>(path);
+Result<std::shared_ptr<PartitionedTable>> PartitionedTable::Open(
+    const Context& context, const std::string& path, std::optional<FileFormat> format,
+    std::vector<std::string> required_columns) {
+  auto files = std::make_shared<PartitionedFiles>(path, std::move(required_columns));
   GNOMON_RETURN_NOT_OK(files->Prepare(context, format));
   return files;
 }

@@ -10,11 +10,12 @@ namespace {
 
 class SequentialStream : public BatchStream {
  public:
-  SequentialStream(Context context, std::string path,
+  SequentialStream(Context context, std::string path, const FileVersion& version,
                    std::shared_ptr<arrow::RecordBatchReader> reader, std::vector<int> columns,
                    ErrorKind invalid)
       : context_(std::move(context)),
         path_(std::move(path)),
+        version_(version),
         reader_(std::move(reader)),
         columns_(std::move(columns)),
         invalid_(invalid) {}
@@ -23,13 +24,17 @@ class SequentialStream : public BatchStream {
     GNOMON_RETURN_NOT_OK(context_.Check());
     std::shared_ptr<arrow::RecordBatch> batch;
     GNOMON_RETURN_NOT_OK(ReadError(reader_->ReadNext(&batch), path_, invalid_));
-    if (batch == nullptr) return nullptr;
+    if (batch == nullptr) {
+      GNOMON_RETURN_NOT_OK(version_.RequireNotWritten(path_));
+      return nullptr;
+    }
     return batch->SelectColumns(columns_);
   }
 
  private:
   Context context_;
   std::string path_;
+  FileVersion version_;
   std::shared_ptr<arrow::RecordBatchReader> reader_;
   std::vector<int> columns_;
   ErrorKind invalid_;
@@ -40,6 +45,7 @@ class SequentialSource : public FileSource {
   SequentialSource(std::string path, std::shared_ptr<arrow::RecordBatchReader> first,
                    OpenReader open, int64_t num_rows, ErrorKind invalid)
       : path_(std::move(path)),
+        version_(FileVersion::Of(path_)),
         schema_(first->schema()),
         first_(std::move(first)),
         open_(std::move(open)),
@@ -51,12 +57,14 @@ class SequentialSource : public FileSource {
 
   Result<std::unique_ptr<BatchStream>> Scan(const Context& context, const ScanRequest& request,
                                             ReadStats* /*stats*/) override {
+    GNOMON_ASSIGN_OR_RETURN(const FileVersion version, version_);
     auto reader = std::move(first_);
     if (reader == nullptr) {
+      GNOMON_RETURN_NOT_OK(version.RequireSame(path_));
       GNOMON_ASSIGN_OR_RETURN(reader, open_());
     }
-    return std::make_unique<SequentialStream>(context, path_, std::move(reader), request.columns,
-                                              invalid_);
+    return std::make_unique<SequentialStream>(context, path_, version, std::move(reader),
+                                              request.columns, invalid_);
   }
 
   Result<std::shared_ptr<arrow::Table>> Read(const Context& context, const ScanRequest& request,
@@ -75,6 +83,7 @@ class SequentialSource : public FileSource {
 
  private:
   std::string path_;
+  Result<FileVersion> version_;  ///< when it was opened first
   std::shared_ptr<arrow::Schema> schema_;
   std::shared_ptr<arrow::RecordBatchReader> first_;
   OpenReader open_;

@@ -18,7 +18,7 @@ PROGRAM = sys.argv[1] if len(sys.argv) > 1 else ""
 TIME_SCALE = float(os.environ.get("GNOMON_TEST_TIME_SCALE", "1"))
 
 # Exit codes, as `gnomon --help` documents them.
-SUCCESS, USER, NOT_FOUND, CONFLICT, EXHAUSTED, UNAVAILABLE = 0, 2, 3, 4, 6, 7
+SUCCESS, USER, NOT_FOUND, CONFLICT, DENIED, EXHAUSTED, UNAVAILABLE = 0, 2, 3, 4, 5, 6, 7
 DATA_LOSS, UNSUPPORTED, INTERRUPTED = 9, 10, 130
 KILLED = -signal.SIGKILL
 

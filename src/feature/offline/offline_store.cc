@@ -34,6 +34,8 @@ class FileOfflineStore : public OfflineStore {
     table::ReadOptions read;
     for (const std::string& column : options.columns)
       read.columns.push_back(SourceName(source, column));
+    for (const std::string& column : options.required_columns)
+      read.required_columns.push_back(SourceName(source, column));
     read.time_column = SourceName(source, source.timestamp_field);
     read.time_range = options.time_range;
     GNOMON_ASSIGN_OR_RETURN(read.format, FormatOf(source));
@@ -69,15 +71,19 @@ class FileOfflineStore : public OfflineStore {
     return In(source, table::WriteTable(context, *named, (folder / (part + ".parquet")).string()));
   }
 
-  Result<std::shared_ptr<table::PartitionedTable>> Open(const Context& context,
-                                                        const DataSource& source) const override {
+  Result<std::shared_ptr<table::PartitionedTable>> Open(
+      const Context& context, const DataSource& source,
+      const std::vector<std::string>& required_columns) const override {
     GNOMON_ASSIGN_OR_RETURN(auto format, FormatOf(source));
-    auto files = table::PartitionedTable::Open(context, PathOf(source), format);
+    std::vector<std::string> required = {SourceName(source, source.timestamp_field)};
+    for (const std::string& column : required_columns)
+      required.push_back(SourceName(source, column));
+    auto files =
+        table::PartitionedTable::Open(context, PathOf(source), format, std::move(required));
     if (!files.ok()) return In(source, files.status());
     GNOMON_ASSIGN_OR_RETURN(auto schema, Mapped(source, *(*files)->schema()));
-    return table::PartitionedTable::Renamed(*std::move(files),
-                                            Concat("data source ", Quoted(source.name)),
-                                            std::move(schema));
+    return table::PartitionedTable::Renamed(
+        *std::move(files), Concat("data source ", Quoted(source.name)), std::move(schema));
   }
 
   Result<int64_t> CountRows(const Context& context, const DataSource& source) const override {

@@ -19,6 +19,8 @@ namespace gnomon::feature {
 struct ScanOptions {
   /// Names after field mapping; empty: all. Each is given once, in this order.
   std::vector<std::string> columns = {};
+  /// Of them, those that no file of the source may lack: kUser instead of nulls.
+  std::vector<std::string> required_columns = {};
   /// Prunes by the source's timestamp field; rows outside may still come.
   std::optional<table::TimeRange> time_range = {};
 };
@@ -44,8 +46,10 @@ class OfflineStore {
   virtual Status Append(const Context& context, const DataSource& source, const std::string& part,
                         const arrow::Table& rows) const = 0;
   /// The source as partitions that are read when they are needed, under the names of SourceSchema.
-  virtual Result<std::shared_ptr<table::PartitionedTable>> Open(const Context& context,
-                                                                const DataSource& source) const = 0;
+  /// A file that lacks the timestamp field or one of `required_columns` is kUser.
+  virtual Result<std::shared_ptr<table::PartitionedTable>> Open(
+      const Context& context, const DataSource& source,
+      const std::vector<std::string>& required_columns) const = 0;
   /// Rows of the source when it is cheap to know, else -1.
   virtual Result<int64_t> CountRows(const Context& context, const DataSource& source) const = 0;
 };
