@@ -20,29 +20,23 @@ namespace gnomon::dataset {
 namespace {
 
 using internal::Environment;
-using internal::Operator;
 using internal::OperatorPtr;
 
 /// Turns a logical plan into operators; stats stand in the order of Explain.
 class Planner {
  public:
-  Planner(const Environment& environment, std::deque<OperatorStats>* stats,
-          std::vector<const Operator*>* operators)
-      : environment_(environment), stats_(stats), operators_(operators) {}
+  Planner(const Environment& environment, std::deque<OperatorStats>* stats)
+      : environment_(environment), stats_(stats) {}
 
   Result<OperatorPtr> Make(const Plan& plan, int depth) {
-    const size_t place = stats_->size();
     OperatorStats* stats = &stats_->emplace_back();
-    operators_->push_back(nullptr);
     stats->depth = depth;
     stats->name = std::string(plan->name());
     stats->details = plan->Describe();
     if (stats->details.starts_with(Concat(stats->name, ": ")))
       stats->details.erase(0, stats->name.size() + 2);
     if (stats->details == stats->name) stats->details.clear();
-    GNOMON_ASSIGN_OR_RETURN(auto made, MakeOperator(plan, depth, stats));
-    (*operators_)[place] = made.get();
-    return made;
+    return MakeOperator(plan, depth, stats);
   }
 
  private:
@@ -127,7 +121,6 @@ class Planner {
 
   const Environment& environment_;
   std::deque<OperatorStats>* const stats_;
-  std::vector<const Operator*>* const operators_;
 };
 
 /// Functions are looked for before anything runs.
@@ -164,8 +157,7 @@ class PlanExecution : public Execution {
     if (environment_.options.optimize) {
       GNOMON_ASSIGN_OR_RETURN(optimized_, Optimize(plan_));
     }
-    GNOMON_ASSIGN_OR_RETURN(root_,
-                            Planner(environment_, &stats_, &operators_).Make(optimized_.plan, 0));
+    GNOMON_ASSIGN_OR_RETURN(root_, Planner(environment_, &stats_).Make(optimized_.plan, 0));
     return Status::OK();
   }
 
@@ -189,9 +181,10 @@ class PlanExecution : public Execution {
   std::vector<OperatorStats> Stats() const override {
     std::vector<OperatorStats> stats(stats_.begin(), stats_.end());
     for (size_t i = 0; i < stats.size(); ++i) {
-      double seconds = operators_[i]->total_seconds();
+      // Operators count their inputs' time too; stats_ outlives them.
+      double seconds = stats_[i].seconds;
       for (size_t k = i + 1; k < stats.size() && stats[k].depth > stats[i].depth; ++k) {
-        if (stats[k].depth == stats[i].depth + 1) seconds -= operators_[k]->total_seconds();
+        if (stats[k].depth == stats[i].depth + 1) seconds -= stats_[k].seconds;
       }
       stats[i].seconds = std::max(0.0, seconds);
     }
@@ -228,8 +221,7 @@ class PlanExecution : public Execution {
   const Environment environment_;
   const Plan plan_;
   OptimizedPlan optimized_;
-  std::deque<OperatorStats> stats_;         ///< outlive root_
-  std::vector<const Operator*> operators_;  ///< of stats_
+  std::deque<OperatorStats> stats_;  ///< outlive root_
   OperatorPtr root_;
   std::unique_ptr<ProgressPhase> progress_;
   bool ended_ = false;

@@ -29,8 +29,8 @@ class Predictor {
   std::vector<feature::Field> Inputs() const;
 
   /// Features from the online store as of `as_of` (absent: the context's clock). An instance of
-  /// which some view has no row is kNotFound and names view and key, unless the model allows missing
-  /// entities: then these features are null.
+  /// which some view has no row is kNotFound and names view and key, unless the model allows
+  /// missing entities: then these features are null.
   Result<std::vector<double>> Predict(const Context& context, const arrow::RecordBatch& instances,
                                       std::optional<int64_t> as_of) const;
 

@@ -40,7 +40,7 @@ Result<BatchPtr> Operator::Next() {
     ended_ = !result.ok() || *result == nullptr;
     break;
   }
-  seconds_ += MonotonicSeconds() - start;
+  stats_->seconds += MonotonicSeconds() - start;
   if (result.ok() && *result != nullptr) {
     GNOMON_ASSIGN_OR_RETURN(const int64_t bytes, BatchBytes(**result));
     stats_->rows += (*result)->num_rows();

@@ -45,14 +45,12 @@ class Reservation {
 /// A node of the physical plan. Next() of the base class counts, times and looks at the context.
 class Operator : public BatchSource {
  public:
-  /// `stats` outlives the operator.
+  /// `stats` outlives the operator; its seconds are counted with those of the inputs.
   Operator(const Environment& environment, SchemaPtr schema, OperatorStats* stats)
       : environment_(environment), schema_(std::move(schema)), stats_(stats) {}
 
   Result<BatchPtr> Next() final;
   const SchemaPtr& schema() const { return schema_; }
-  /// With its inputs.
-  double total_seconds() const { return seconds_; }
 
  protected:
   /// The next batch, which may be empty; null at the end.
@@ -67,7 +65,6 @@ class Operator : public BatchSource {
   const Environment& environment_;
   const SchemaPtr schema_;
   OperatorStats* const stats_;
-  double seconds_ = 0;
   bool ended_ = false;
 };
 using OperatorPtr = std::unique_ptr<Operator>;
