@@ -342,7 +342,7 @@ TEST_CASE("a straggler's second attempt wins, and one of the two is committed") 
     JobPlan plan = WritePlan(out, 2);
     plan.stages[2].function = "straggle";
     const auto result = ValueOf(RunJob({}, world.backend, plan, {.speculate_after_seconds = 0.1}));
-    CHECK(result.stats.speculative == 2);
+    CHECK(result.stats.speculative >= 2);
     CHECK(ReadFolder(out).commits == 2);
     CHECK(ReadFolder(out).staged == 0);
   });
