@@ -86,7 +86,7 @@ class Join : public PointInTimeJoin {
   const Context context_;
   const AsOfRequest request_;
   BoundRequest bound_;
-  internal::Reservation reading_;
+  MemoryReservation reading_;
   Labels labels_;
   AsOfStats stats_;
   bool matched_ = false;
@@ -96,7 +96,7 @@ class Join : public PointInTimeJoin {
   int64_t block_begin_ = 0;
   int64_t block_end_ = 0;
   arrow::ArrayVector block_;
-  internal::Reservation block_memory_;
+  MemoryReservation block_memory_;
   int64_t row_ = 0;
   int64_t left_partition_ = -1;
   std::unique_ptr<table::PartitionStream> left_stream_;
@@ -137,7 +137,7 @@ AsOfStrategy Join::PruneAndChoose(BoundFeatures* features, AsOfStats::Side* side
 /// Pages, decoded batches and what the allocators keep of them are not reserved one by one.
 Status Join::ReserveForReading() {
   if (context_.memory == nullptr || context_.memory->limit() == 0) return Status::OK();
-  reading_ = internal::Reservation(context_.memory);
+  reading_ = MemoryReservation(context_.memory);
   return reading_.Grow(std::min(context_.memory->limit() / 6, kReadingBytes * NumThreads()));
 }
 
@@ -194,7 +194,7 @@ Status Join::MatchAll() {
 Status Join::GatherBlock() {
   StepTimer timer("gather", &stats_);
   block_.clear();
-  block_memory_ = internal::Reservation(context_.memory);
+  block_memory_ = MemoryReservation(context_.memory);
   block_begin_ = block_end_;
   int64_t row_bytes = 0;
   for (const BoundFeatures& features : bound_.right) row_bytes += internal::RowBytes(features);

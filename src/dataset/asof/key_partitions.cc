@@ -131,7 +131,7 @@ Status KeyPartitions::ForEachChunk(int64_t partition,
 
 void KeyPartitions::Drop(int64_t partition) {
   chunks_[static_cast<size_t>(partition)] = {};
-  memory_[static_cast<size_t>(partition)].Reset();
+  memory_[static_cast<size_t>(partition)].Clear();
 }
 
 }  // namespace gnomon::dataset::internal

@@ -66,7 +66,7 @@ class KeyPartitions {
   Mutex mutex_;
   UnnamedFile file_;                        // guarded by mutex_ while rows are added
   std::vector<std::vector<Chunk>> chunks_;  // likewise
-  std::vector<Reservation> memory_;         // of each partition; likewise
+  std::vector<MemoryReservation> memory_;   // of each partition; likewise
 };
 
 }  // namespace gnomon::dataset::internal

@@ -73,7 +73,7 @@ class Labels::Reader {
       if (keys != nullptr) continue;
       keys = std::make_unique<KeySet>();
       keys->columns = key_columns;
-      keys->memory = Reservation(context_.memory);
+      keys->memory = MemoryReservation(context_.memory);
       GNOMON_ASSIGN_OR_RETURN(
           keys->ids, SpillableArray<int32_t>::Make(context_, spill_folder, labels_.num_rows_));
       GNOMON_RETURN_NOT_OK(AddColumns(keys.get()));

@@ -25,7 +25,7 @@ class Labels {
     std::shared_ptr<table::KeyIndex> index;
     SpillableArray<int32_t> ids;  ///< negative: a null in the key, or no time
     int64_t num_keys = 0;
-    Reservation memory;
+    MemoryReservation memory;
   };
 
   /// Reads the columns `on` and those of `key_sets`.

@@ -173,7 +173,7 @@ Result<const pit::AsOfJoin*> Matcher::Base(const BoundFeatures& features, bool r
   const BaseKey key = KeyOf(features, refined);
   if (const auto found = bases_.find(key); found != bases_.end()) return &found->second;
   const int64_t unit = MatchUnit(features, refined);
-  Reservation copies(context_.memory);
+  MemoryReservation copies(context_.memory);
   GNOMON_RETURN_NOT_OK(copies.Grow(labels_.num_rows() * 16));
   const LabelBounds bounds =
       BoundsOf(labels_.times(), labels_.unit_nanos(), features.request->tolerance, unit);

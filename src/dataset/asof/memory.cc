@@ -34,7 +34,7 @@ int64_t AvailableBytes(const Context& context) {
   return std::max<int64_t>(0, context.memory->limit() - context.memory->used());
 }
 
-bool TryGrowSpare(const Context& context, int64_t bytes, Reservation* memory) {
+bool TryGrowSpare(const Context& context, int64_t bytes, MemoryReservation* memory) {
   const int64_t available = AvailableBytes(context);
   const bool limited = available != std::numeric_limits<int64_t>::max();
   if (limited && available - bytes < context.memory->limit() / 2) return false;

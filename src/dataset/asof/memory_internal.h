@@ -10,49 +10,16 @@
 #include "base/context.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/memory_reservation.h"
 
-/// Memory that is taken from a budget, and files where what the budget refuses goes.
+/// What is left of a budget, and files where what the budget refuses goes.
 namespace gnomon::dataset::internal {
-
-/// Bytes taken from a budget (may be null) until destruction.
-class Reservation {
- public:
-  explicit Reservation(MemoryBudget* budget = nullptr) : budget_(budget) {}
-  ~Reservation() { Reset(); }
-  Reservation(Reservation&& other) noexcept
-      : budget_(other.budget_), bytes_(std::exchange(other.bytes_, 0)) {}
-  Reservation& operator=(Reservation&& other) noexcept {
-    Reset();
-    budget_ = other.budget_;
-    bytes_ = std::exchange(other.bytes_, 0);
-    return *this;
-  }
-
-  Status Grow(int64_t bytes) {
-    if (budget_ != nullptr) GNOMON_RETURN_NOT_OK(budget_->Reserve(bytes));
-    bytes_ += bytes;
-    return Status::OK();
-  }
-  bool TryGrow(int64_t bytes) {
-    if (budget_ != nullptr && !budget_->TryReserve(bytes)) return false;
-    bytes_ += bytes;
-    return true;
-  }
-  void Reset() {
-    if (budget_ != nullptr) budget_->Release(bytes_);
-    bytes_ = 0;
-  }
-
- private:
-  MemoryBudget* budget_;
-  int64_t bytes_ = 0;
-};
 
 /// Bytes that can still be reserved; INT64_MAX without a limit.
 int64_t AvailableBytes(const Context& context);
 
 /// Takes `bytes` when half of the budget's limit stays free for what cannot be spilled.
-bool TryGrowSpare(const Context& context, int64_t bytes, Reservation* memory);
+bool TryGrowSpare(const Context& context, int64_t bytes, MemoryReservation* memory);
 
 /// A file without a name: nothing is left of it after a crash. Append is not thread-safe, ReadAt
 /// is.
@@ -93,7 +60,7 @@ class SpillableArray {
                                      int64_t length) {
     SpillableArray array;
     const int64_t bytes = length * static_cast<int64_t>(sizeof(T));
-    array.memory_ = Reservation(context.memory);
+    array.memory_ = MemoryReservation(context.memory);
     if (TryGrowSpare(context, bytes, &array.memory_)) {
       array.heap_.resize(static_cast<size_t>(length));
       array.values_ = array.heap_;
@@ -129,7 +96,7 @@ class SpillableArray {
     ~Mapping() { Unmap(address, bytes); }
   };
 
-  Reservation memory_;
+  MemoryReservation memory_;
   std::vector<T> heap_;
   UnnamedFile file_;
   Mapping mapping_;

@@ -87,7 +87,7 @@ Status PartitionLabels(const Context& context, const Labels& labels, std::span<c
 
 /// All labels of one partition.
 Result<MatchRows> CollectLabels(const KeyPartitions& partitions, int64_t partition,
-                                Reservation* memory) {
+                                MemoryReservation* memory) {
   constexpr TimeSlice kAll{std::numeric_limits<int64_t>::min(),
                            std::numeric_limits<int64_t>::max()};
   GNOMON_RETURN_NOT_OK(memory->Grow(partitions.num_rows(partition) * 36));
@@ -139,7 +139,7 @@ class PartitionJoins {
   Status JoinOne(int64_t partition, KeyPartitions* label_parts, KeyPartitions* feature_parts,
                  std::span<int64_t> winners) {
     if (label_parts->num_rows(partition) == 0) return Status::OK();
-    Reservation memory(context_.memory);
+    MemoryReservation memory(context_.memory);
     GNOMON_ASSIGN_OR_RETURN(const MatchRows labels,
                             CollectLabels(*label_parts, partition, &memory));
     label_parts->Drop(partition);

@@ -188,7 +188,7 @@ class Shard {
   const AggregatePlan& plan_;
   const int level_;
   OperatorStats stats_;
-  Reservation reservation_;
+  MemoryReservation reservation_;
   int64_t granted_ = 0;
   int64_t bytes_per_group_ = 0;
   bool full_ = false;
@@ -281,7 +281,7 @@ class AggregateOperator : public Operator {
   /// its rows of all of them.
   Status ReadInput() {
     int64_t position = 0;
-    Reservation window(context().memory);
+    MemoryReservation window(context().memory);
     for (bool ended = false; !ended;) {
       std::vector<BatchPtr> batches;
       window.Clear();

@@ -28,7 +28,7 @@ class DistinctCounter {
   const Environment& environment_;
   OperatorStats* const stats_;
   const int level_;
-  Reservation reservation_;
+  MemoryReservation reservation_;
   int64_t granted_ = 0;  ///< of the reservation, not yet used
   KeyMap values_;        ///< group and value
   std::vector<int64_t> counts_;

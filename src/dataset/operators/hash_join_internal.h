@@ -55,7 +55,7 @@ class JoinTable {
 
  private:
   const JoinPlan& plan_;
-  Reservation reservation_;
+  MemoryReservation reservation_;
   std::vector<BatchPtr> batches_;
   int64_t num_rows_ = 0;
   KeyMap keys_;
@@ -100,7 +100,7 @@ class JoinProbe : public BatchSource {
   const JoinTable* const table_;
   const bool is_last_;
   std::vector<bool>* const matched_;
-  Reservation reservation_;
+  MemoryReservation reservation_;
 
   std::vector<LeftBatch> window_;
   size_t at_ = 0;           ///< in window_

@@ -17,19 +17,6 @@
 
 namespace gnomon::dataset::internal {
 
-bool Reservation::TryGrow(int64_t bytes) {
-  if (budget_ == nullptr || bytes <= 0) return true;
-  if (!budget_->TryReserve(bytes)) return false;
-  bytes_ += bytes;
-  return true;
-}
-
-void Reservation::Shrink(int64_t bytes) {
-  bytes = std::min(bytes, bytes_);
-  if (budget_ != nullptr && bytes > 0) budget_->Release(bytes);
-  bytes_ -= bytes;
-}
-
 Result<BatchPtr> Operator::Next() {
   const double start = MonotonicSeconds();
   Result<BatchPtr> result = BatchPtr();

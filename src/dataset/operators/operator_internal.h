@@ -8,7 +8,7 @@
 #include <arrow/type_fwd.h>
 
 #include "base/context.h"
-#include "base/memory.h"
+#include "base/memory_reservation.h"
 #include "dataset/execution.h"
 
 /// What all operators are made of.
@@ -21,25 +21,6 @@ using SchemaPtr = std::shared_ptr<arrow::Schema>;
 struct Environment {
   Context context;
   ExecutionOptions options;
-};
-
-/// Memory taken from the budget of a context, given back at the end. Without a budget nothing is
-/// refused. Not thread-safe.
-class Reservation {
- public:
-  explicit Reservation(MemoryBudget* budget) : budget_(budget) {}
-  ~Reservation() { Clear(); }
-  Reservation(const Reservation&) = delete;
-  Reservation& operator=(const Reservation&) = delete;
-
-  bool TryGrow(int64_t bytes);
-  void Shrink(int64_t bytes);
-  void Clear() { Shrink(bytes_); }
-  int64_t bytes() const { return bytes_; }
-
- private:
-  MemoryBudget* const budget_;
-  int64_t bytes_ = 0;
 };
 
 /// A node of the physical plan. Next() of the base class counts, times and looks at the context.

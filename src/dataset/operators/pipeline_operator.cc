@@ -210,7 +210,7 @@ class PipelineOperator : public Operator {
 
   const std::vector<std::unique_ptr<Step>> steps_;
   const OperatorPtr input_;
-  Reservation reservation_;
+  MemoryReservation reservation_;
   std::deque<Slot> ready_;
   bool input_ended_ = false;
   Status input_error_;

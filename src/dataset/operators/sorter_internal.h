@@ -90,7 +90,7 @@ class ExternalSorter {
   const KeyEncoder encoder_;
   const std::optional<int64_t> limit_;
   OperatorStats* const stats_;
-  Reservation reservation_;
+  MemoryReservation reservation_;
   RunStack runs_;
   std::vector<BatchPtr> batches_;
   std::vector<EncodedKeys> keys_;

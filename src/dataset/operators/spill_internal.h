@@ -70,7 +70,7 @@ class PartitionWriter {
   const Environment& environment_;
   const SchemaPtr schema_;
   OperatorStats* const stats_;
-  Reservation reservation_;
+  MemoryReservation reservation_;
   std::vector<Partition> partitions_;
 };
 
