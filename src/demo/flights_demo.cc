@@ -10,18 +10,14 @@
 #include "base/time.h"
 #include "demo/demo.h"
 #include "demo/flights_data.h"
+#include "demo/flow.h"
 #include "demo/plot.h"
 #include "demo/report.h"
 #include "demo/template.h"
 #include "demo/workspace.h"
-#include "feature/store/feature_store.h"
-#include "model_server/model_server.h"
 #include "net/json.h"
 #include "net/json_columns.h"
-#include "net/server.h"
 #include "table/file.h"
-#include "tracking/run_store.h"
-#include "train/job/training_job.h"
 
 namespace gnomon::demo {
 namespace {
@@ -30,14 +26,8 @@ constexpr int kRequests = 1000;
 constexpr const char* kModel = "flights-model";
 constexpr int64_t kBeginning = 1'325'376'000'000'000;  // 2012-01-01T00:00:00Z
 
-struct FlightsFlow {
+struct FlightsFlow : Flow {
   FlightsData data;
-  Steps steps;
-  feature::MaterializationJob job;
-  std::optional<train::TrainingOutcome> training;
-  Latency latency;
-  std::string first_request;
-  std::string first_reply;
 };
 
 Status Prepare(const Context& context, const DemoOptions& options, FlightsFlow* flow) {
@@ -69,16 +59,7 @@ Result<std::string> Instance(const arrow::Table& flights, int64_t row) {
 }
 
 Status Serve(const Context& context, const feature::FeatureStore& store, FlightsFlow* flow) {
-  const model::ModelRepository repository(store.config().models);
-  GNOMON_ASSIGN_OR_RETURN(auto models, model_server::LoadModels(store, repository, {kModel}));
-  Metrics metrics;
-  net::ServerOptions options;
-  options.name = "gnomon-model-server";
-  options.workers = 1;
-  GNOMON_ASSIGN_OR_RETURN(
-      auto server,
-      net::HttpServer::Start(options, model_server::MakeRouter(models, metrics, flow->data.end),
-                             &metrics));
+  GNOMON_ASSIGN_OR_RETURN(const auto served, ServedModel::Start(store, kModel, flow->data.end));
   std::vector<std::string> bodies;
   const int64_t rows = flow->data.flights->num_rows();
   for (int64_t i = 0; i < kRequests; ++i) {
@@ -87,26 +68,11 @@ Status Serve(const Context& context, const feature::FeatureStore& store, Flights
     bodies.push_back(std::move(body));
   }
   std::vector<std::string> replies;
-  GNOMON_ASSIGN_OR_RETURN(
-      flow->latency,
-      MeasureRequests(context, Concat(server->url(), "/v1/models/", kModel, ":predict"), bodies,
-                      &replies));
+  GNOMON_ASSIGN_OR_RETURN(flow->latency,
+                          MeasureRequests(context, served->predict_url(), bodies, &replies));
   flow->first_request = bodies.front();
   flow->first_reply = replies.front();
-  server->Stop();
   return Status::OK();
-}
-
-double Metric(const FlightsFlow& flow, const std::string& key) {
-  const auto& metrics = flow.training->result.metrics;
-  auto found = metrics.find(key);
-  return found == metrics.end() ? 0 : found->second;
-}
-
-std::string Fixed(double value, int digits) {
-  char buffer[64];
-  std::snprintf(buffer, sizeof(buffer), "%.*f", digits, value);
-  return buffer;
 }
 
 /// Predicted probability against observed frequency in ten classes of equal width.
@@ -138,41 +104,23 @@ Report MakeReport(const FlightsFlow& flow) {
                 Concat("nycflights13: ", flow.data.all_flights, " flights, ", flow.training->rows,
                        " with an arrival; run ", flow.training->run.name));
   report.AddFigure(FormatSeconds(flow.steps.total()), "whole flow");
-  report.AddFigure(Fixed(Metric(flow, "test_auc"), 4),
-                   "AUC on the held-out weeks (base rate: 0.5)");
+  report.AddFigure(Fixed(flow.Metric("test_auc"), 4), "AUC on the held-out weeks (base rate: 0.5)");
   report.AddFigure(
-      Fixed(Metric(flow, "test_log_loss"), 4),
-      Concat("log loss (base rate: ", Fixed(Metric(flow, "baseline_base_rate_log_loss"), 4), ")"));
+      Fixed(flow.Metric("test_log_loss"), 4),
+      Concat("log loss (base rate: ", Fixed(flow.Metric("baseline_base_rate_log_loss"), 4), ")"));
   report.AddFigure(FormatSeconds(flow.latency.Quantile(0.5)), "median prediction over HTTP");
   report.AddFigure(FormatSeconds(flow.latency.Quantile(0.99)), "99th percentile");
-  Series training{.name = "training", .x = {}, .y = {}, .color = "var(--second)"};
-  Series validation{.name = "validation", .x = {}, .y = {}, .color = "var(--accent)"};
-  for (const auto& epoch : result.epochs) {
-    training.x.push_back(static_cast<double>(epoch.epoch));
-    training.y.push_back(epoch.train_loss);
-    validation.x.push_back(static_cast<double>(epoch.epoch));
-    validation.y.push_back(epoch.validation_loss);
-  }
   report.AddPlot("Loss per epoch", "Log loss.",
-                 LinePlot({training, validation}, {.x_label = "epoch", .y_label = "log loss"}));
+                 LinePlot(LossSeries(result), {.x_label = "epoch", .y_label = "log loss"}));
   report.AddPlot(
       "Calibration",
       "How many flights of each class of predictions were late; on the dashed line they agree.",
       ScatterPlot({Calibration(result)},
                   {.x_label = "predicted probability", .y_label = "late", .diagonal = true}));
-  std::vector<double> milliseconds;
-  for (double seconds : flow.latency.seconds) milliseconds.push_back(seconds * 1e3);
   report.AddPlot("Latency of predictions",
-                 Concat(milliseconds.size(), " requests one after another over loopback."),
-                 Histogram(milliseconds, 40, {.x_label = "milliseconds", .y_label = "requests"}));
-  std::vector<Bar> bars;
-  for (const auto& step : flow.steps.steps()) {
-    bars.push_back({.name = step.name,
-                    .value = step.seconds,
-                    .text = FormatSeconds(step.seconds),
-                    .color = "var(--second)"});
-  }
-  report.AddPlot("Time of each step", "Wall time of this run.", BarPlot(bars));
+                 Concat(flow.latency.seconds.size(), " requests one after another over loopback."),
+                 LatencyPlot(flow.latency));
+  report.AddPlot("Time of each step", "Wall time of this run.", BarPlot(StepBars(flow.steps)));
   report.AddTable("A request and its answer", Concat("POST /v1/models/", kModel, ":predict"),
                   {"request", "answer"}, {{flow.first_request, flow.first_reply}});
   return report;
@@ -182,21 +130,14 @@ std::string FormatJson(const FlightsFlow& flow, const DemoOptions& options,
                        const std::string& report) {
   std::string out;
   net::JsonWriter json(&out);
-  json.BeginObject().Key("steps").BeginArray();
-  for (const auto& step : flow.steps.steps()) {
-    json.BeginObject()
-        .Key("name")
-        .String(step.name)
-        .Key("seconds")
-        .Double(step.seconds)
-        .EndObject();
-  }
-  json.EndArray().Key("total_seconds").Double(flow.steps.total()).Key("metrics").BeginObject();
+  json.BeginObject();
+  AppendSteps(flow.steps, &json);
+  json.Key("metrics").BeginObject();
   for (const auto& [key, name] : std::vector<std::pair<std::string, std::string>>{
            {"auc", "test_auc"},
            {"log_loss", "test_log_loss"},
            {"baseline_base_rate_log_loss", "baseline_base_rate_log_loss"}}) {
-    json.Key(key).Double(Metric(flow, name));
+    json.Key(key).Double(flow.Metric(name));
   }
   json.EndObject()
       .Key("latency_ms")
@@ -212,17 +153,12 @@ std::string FormatJson(const FlightsFlow& flow, const DemoOptions& options,
 
 std::string FormatText(const FlightsFlow& flow, const DemoOptions& options,
                        const std::string& report) {
-  std::string text = "\n";
-  for (const auto& step : flow.steps.steps()) {
-    text += Concat("  ", step.name, std::string(std::max<size_t>(1, 26 - step.name.size()), ' '),
-                   FormatSeconds(step.seconds), "\n");
-  }
-  text += Concat("  everything                ", FormatSeconds(flow.steps.total()), "\n\n  ",
-                 flow.training->rows, " flights, ", flow.job.rows, " online keys, run ",
-                 flow.training->run.name, "\n");
-  text += Concat("  AUC ", Fixed(Metric(flow, "test_auc"), 4), " (base rate 0.5), log loss ",
-                 Fixed(Metric(flow, "test_log_loss"), 4), " (base rate ",
-                 Fixed(Metric(flow, "baseline_base_rate_log_loss"), 4), ")\n");
+  std::string text =
+      Concat("\n", StepsText(flow.steps), "\n\n  ", flow.training->rows, " flights, ",
+             flow.job.rows, " online keys, run ", flow.training->run.name, "\n");
+  text += Concat("  AUC ", Fixed(flow.Metric("test_auc"), 4), " (base rate 0.5), log loss ",
+                 Fixed(flow.Metric("test_log_loss"), 4), " (base rate ",
+                 Fixed(flow.Metric("baseline_base_rate_log_loss"), 4), ")\n");
   text += Concat("  ", flow.latency.seconds.size(), " predictions over HTTP: p50 ",
                  FormatSeconds(flow.latency.Quantile(0.5)), ", p99 ",
                  FormatSeconds(flow.latency.Quantile(0.99)), "\n");
@@ -240,28 +176,9 @@ Result<DemoOutcome> RunFlightsDemo(const Context& context, const DemoOptions& op
   FlightsFlow flow;
   GNOMON_RETURN_NOT_OK(
       flow.steps.Run(context, "prepare", [&] { return Prepare(context, options, &flow); }));
-  std::unique_ptr<feature::FeatureStore> store;
-  GNOMON_RETURN_NOT_OK(flow.steps.Run(context, "apply", [&]() -> Status {
-    GNOMON_ASSIGN_OR_RETURN(store, feature::FeatureStore::Open(context, options.folder));
-    GNOMON_ASSIGN_OR_RETURN(auto definitions, store->LoadRepository());
-    return store->Apply(context, definitions).status();
-  }));
-  GNOMON_RETURN_NOT_OK(flow.steps.Run(context, "materialize", [&]() -> Status {
-    GNOMON_ASSIGN_OR_RETURN(
-        flow.job, store->Materialize(context, {.start = kBeginning, .end = flow.data.end}));
-    return Status::OK();
-  }));
-  const double start = MonotonicSeconds();
-  GNOMON_ASSIGN_OR_RETURN(auto root, LoadConfigFile(options.folder + "/training.yaml"));
-  GNOMON_ASSIGN_OR_RETURN(auto config, train::ParseTrainingConfig(root));
-  config.fit.seed = options.seed;
-  GNOMON_ASSIGN_OR_RETURN(auto runs, tracking::OpenLocalRunStore(store->config().tracking.path));
-  const model::ModelRepository models(store->config().models);
-  GNOMON_ASSIGN_OR_RETURN(flow.training,
-                          train::RunTraining(context, *store, config, *runs, models));
-  const double training = MonotonicSeconds() - start;
-  flow.steps.Add("historical features", flow.training->retrieve_seconds);
-  flow.steps.Add("train and track", training - flow.training->retrieve_seconds);
+  GNOMON_ASSIGN_OR_RETURN(const auto store,
+                          ApplyAndMaterialize(context, options, kBeginning, flow.data.end, &flow));
+  GNOMON_RETURN_NOT_OK(TrainModel(context, options, *store, &flow));
   GNOMON_RETURN_NOT_OK(
       flow.steps.Run(context, "serve and measure", [&] { return Serve(context, *store, &flow); }));
   const std::string report = options.folder + "/report.html";

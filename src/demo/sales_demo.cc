@@ -10,21 +10,17 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "demo/demo.h"
+#include "demo/flow.h"
 #include "demo/plot.h"
 #include "demo/random.h"
 #include "demo/report.h"
 #include "demo/sales_data.h"
 #include "demo/template.h"
 #include "demo/workspace.h"
-#include "feature/store/feature_store.h"
 #include "model/metrics.h"
-#include "model_server/model_server.h"
 #include "net/json.h"
 #include "net/json_columns.h"
-#include "net/server.h"
 #include "table/file.h"
-#include "tracking/run_store.h"
-#include "train/job/training_job.h"
 
 namespace gnomon::demo {
 namespace {
@@ -33,15 +29,9 @@ constexpr int kRequests = 2000;
 constexpr const char* kModel = "sales-model";
 
 /// Everything that the flow leaves for the report.
-struct SalesFlow {
+struct SalesFlow : Flow {
   SalesData data;
-  Steps steps;
-  feature::MaterializationJob job;
-  std::optional<train::TrainingOutcome> training;
   double noise_floor_r2 = 0;
-  Latency latency;
-  std::string first_request;
-  std::string first_reply;
   std::vector<double> first_predictions;
 };
 
@@ -79,21 +69,12 @@ Status Generate(const Context& context, const DemoOptions& options, SalesFlow* f
   return table::WriteTable(context, *flow->data.labels, options.folder + "/data/labels.parquet");
 }
 
-Status Train(const Context& context, const DemoOptions& options, const feature::FeatureStore& store,
-             SalesFlow* flow) {
-  GNOMON_ASSIGN_OR_RETURN(auto root, LoadConfigFile(options.folder + "/training.yaml"));
-  GNOMON_ASSIGN_OR_RETURN(auto config, train::ParseTrainingConfig(root));
-  config.fit.seed = options.seed;
-  GNOMON_ASSIGN_OR_RETURN(auto runs, tracking::OpenLocalRunStore(store.config().tracking.path));
-  const model::ModelRepository models(store.config().models);
-  GNOMON_ASSIGN_OR_RETURN(flow->training,
-                          train::RunTraining(context, store, config, *runs, models));
-  // The generator's own mean on the held-out rows: what no honest model can beat.
-  const train::TrainingResult& result = flow->training->result;
+/// The generator's own mean on the held-out rows: what no honest model can beat.
+double NoiseFloor(const SalesFlow& flow) {
+  const train::TrainingResult& result = flow.training->result;
   std::vector<double> mean;
-  for (int64_t row : result.split.test) mean.push_back(flow->data.mean[static_cast<size_t>(row)]);
-  flow->noise_floor_r2 = model::EvaluateRegression(result.test_actual, mean).r2;
-  return Status::OK();
+  for (int64_t row : result.split.test) mean.push_back(flow.data.mean[static_cast<size_t>(row)]);
+  return model::EvaluateRegression(result.test_actual, mean).r2;
 }
 
 std::string Instance(int64_t store, int64_t dept) {
@@ -110,17 +91,8 @@ Result<std::vector<double>> ParsePredictions(const std::string& body) {
 /// Starts the model server on a free port of loopback, asks it as a client would, measures.
 Status Serve(const Context& context, const DemoOptions& options, const feature::FeatureStore& store,
              SalesFlow* flow) {
-  const model::ModelRepository repository(store.config().models);
-  GNOMON_ASSIGN_OR_RETURN(auto models, model_server::LoadModels(store, repository, {kModel}));
-  Metrics metrics;
-  net::ServerOptions server_options;
-  server_options.name = "gnomon-model-server";
-  server_options.workers = 1;
-  GNOMON_ASSIGN_OR_RETURN(
-      auto server,
-      net::HttpServer::Start(server_options,
-                             model_server::MakeRouter(models, metrics, flow->data.end), &metrics));
-  const std::string url = Concat(server->url(), "/v1/models/", kModel, ":predict");
+  GNOMON_ASSIGN_OR_RETURN(const auto served, ServedModel::Start(store, kModel, flow->data.end));
+  const std::string url = served->predict_url();
 
   flow->first_request = Concat(
       "{\"instances\":[", Instance(1, std::min<int64_t>(3, options.departments)), ",",
@@ -141,43 +113,23 @@ Status Serve(const Context& context, const DemoOptions& options, const feature::
     bodies.push_back(Concat("{\"instances\":[", Instance(store_number, dept), "]}"));
   }
   GNOMON_ASSIGN_OR_RETURN(flow->latency, MeasureRequests(context, url, bodies, nullptr));
-  server->Stop();
   return Status::OK();
-}
-
-double Metric(const SalesFlow& flow, const std::string& key) {
-  const auto& metrics = flow.training->result.metrics;
-  auto found = metrics.find(key);
-  return found == metrics.end() ? 0 : found->second;
-}
-
-std::string Fixed(double value, int digits) {
-  char buffer[64];
-  std::snprintf(buffer, sizeof(buffer), "%.*f", digits, value);
-  return buffer;
 }
 
 std::string FormatJson(const SalesFlow& flow, const DemoOptions& options,
                        const std::string& report) {
   std::string out;
   net::JsonWriter json(&out);
-  json.BeginObject().Key("steps").BeginArray();
-  for (const auto& step : flow.steps.steps()) {
-    json.BeginObject()
-        .Key("name")
-        .String(step.name)
-        .Key("seconds")
-        .Double(step.seconds)
-        .EndObject();
-  }
-  json.EndArray().Key("total_seconds").Double(flow.steps.total()).Key("metrics").BeginObject();
+  json.BeginObject();
+  AppendSteps(flow.steps, &json);
+  json.Key("metrics").BeginObject();
   for (const auto& [key, name] : std::vector<std::pair<std::string, std::string>>{
            {"mse", "test_mse"},
            {"mae", "test_mae"},
            {"r2", "test_r2"},
            {"baseline_last_value_mse", "baseline_last_value_mse"},
            {"baseline_group_mean_mse", "baseline_group_mean_mse"}}) {
-    json.Key(key).Double(Metric(flow, name));
+    json.Key(key).Double(flow.Metric(name));
   }
   json.Key("noise_floor_r2").Double(flow.noise_floor_r2).EndObject();
   json.Key("latency_ms").BeginObject().Key("p50").Double(flow.latency.Quantile(0.5) * 1e3);
@@ -222,25 +174,17 @@ Report MakeReport(const SalesFlow& flow, const DemoOptions& options) {
                        ", run ", flow.training->run.name));
   report.AddFigure(FormatSeconds(flow.steps.total()),
                    "whole flow (the document: 15 to 20 minutes)");
-  report.AddFigure(Fixed(Metric(flow, "test_r2"), 4),
+  report.AddFigure(Fixed(flow.Metric("test_r2"), 4),
                    Concat("test R2 (noise floor ", Fixed(flow.noise_floor_r2, 4), ")"));
-  report.AddFigure(Fixed(Metric(flow, "test_mae"), 0), "mean absolute error of a week's sales");
+  report.AddFigure(Fixed(flow.Metric("test_mae"), 0), "mean absolute error of a week's sales");
   report.AddFigure(FormatSeconds(flow.latency.Quantile(0.5)), "median prediction over HTTP");
   report.AddFigure(FormatSeconds(flow.latency.Quantile(0.99)), "99th percentile");
 
-  Series training{.name = "training", .x = {}, .y = {}, .color = "var(--second)"};
-  Series validation{.name = "validation", .x = {}, .y = {}, .color = "var(--accent)"};
-  for (const auto& epoch : result.epochs) {
-    training.x.push_back(static_cast<double>(epoch.epoch));
-    training.y.push_back(epoch.train_loss);
-    validation.x.push_back(static_cast<double>(epoch.epoch));
-    validation.y.push_back(epoch.validation_loss);
-  }
-  report.AddPlot("Loss per epoch",
-                 "Mean squared error of the standardised target; validation is the four weeks "
-                 "before the test.",
-                 LinePlot({training, validation},
-                          {.x_label = "epoch", .y_label = "loss", .zero_based = true}));
+  report.AddPlot(
+      "Loss per epoch",
+      "Mean squared error of the standardised target; validation is the four weeks "
+      "before the test.",
+      LinePlot(LossSeries(result), {.x_label = "epoch", .y_label = "loss", .zero_based = true}));
 
   Series points{.name = "week", .x = {}, .y = {}, .color = "var(--second)"};
   const size_t stride = std::max<size_t>(1, result.test_actual.size() / 1500);
@@ -259,21 +203,13 @@ Report MakeReport(const SalesFlow& flow, const DemoOptions& options) {
                  "Mean absolute error of each held-out week as a share of its sales.",
                  LinePlot({ErrorByWeek(result)},
                           {.x_label = "week", .y_label = "error, %", .zero_based = true}));
-  std::vector<double> milliseconds;
-  for (double seconds : flow.latency.seconds) milliseconds.push_back(seconds * 1e3);
   report.AddPlot("Latency of predictions",
                  Concat(flow.latency.seconds.size(),
                         " requests one after another over loopback: entity keys in, prediction "
                         "out. The document: 20 to 50 ms."),
-                 Histogram(milliseconds, 40, {.x_label = "milliseconds", .y_label = "requests"}));
+                 LatencyPlot(flow.latency));
 
-  std::vector<Bar> bars;
-  for (const auto& step : flow.steps.steps()) {
-    bars.push_back({.name = step.name,
-                    .value = step.seconds,
-                    .text = FormatSeconds(step.seconds),
-                    .color = "var(--second)"});
-  }
+  std::vector<Bar> bars = StepBars(flow.steps);
   bars.push_back({.name = "everything",
                   .value = flow.steps.total(),
                   .text = FormatSeconds(flow.steps.total()),
@@ -296,11 +232,11 @@ Report MakeReport(const SalesFlow& flow, const DemoOptions& options) {
   report.AddTable(
       "Held-out weeks", "The model beside naive predictions of the same weeks.",
       {"prediction", "mean squared error", "share of the model's"},
-      {{"model", Fixed(Metric(flow, "test_mse"), 0), "1.00"},
-       {"last week's sales", Fixed(Metric(flow, "baseline_last_value_mse"), 0),
-        Fixed(Metric(flow, "baseline_last_value_mse") / Metric(flow, "test_mse"), 2)},
-       {"mean of the same store and department", Fixed(Metric(flow, "baseline_group_mean_mse"), 0),
-        Fixed(Metric(flow, "baseline_group_mean_mse") / Metric(flow, "test_mse"), 2)}});
+      {{"model", Fixed(flow.Metric("test_mse"), 0), "1.00"},
+       {"last week's sales", Fixed(flow.Metric("baseline_last_value_mse"), 0),
+        Fixed(flow.Metric("baseline_last_value_mse") / flow.Metric("test_mse"), 2)},
+       {"mean of the same store and department", Fixed(flow.Metric("baseline_group_mean_mse"), 0),
+        Fixed(flow.Metric("baseline_group_mean_mse") / flow.Metric("test_mse"), 2)}});
   report.AddTable("A request and its answer", Concat("POST /v1/models/", kModel, ":predict"),
                   {"request", "answer"}, {{flow.first_request, flow.first_reply}});
   return report;
@@ -308,22 +244,15 @@ Report MakeReport(const SalesFlow& flow, const DemoOptions& options) {
 
 std::string FormatText(const SalesFlow& flow, const DemoOptions& options,
                        const std::string& report) {
-  std::string text = "\n";
-  for (const auto& step : flow.steps.steps()) {
-    text += Concat("  ", step.name, std::string(std::max<size_t>(1, 26 - step.name.size()), ' '),
-                   FormatSeconds(step.seconds), "\n");
-  }
-  text += Concat("  everything                ", FormatSeconds(flow.steps.total()),
-                 "   (the document: 15 to 20 minutes)\n\n");
+  std::string text = Concat("\n", StepsText(flow.steps), "   (the document: 15 to 20 minutes)\n\n");
   text += Concat("  rows ", flow.training->rows, ", online keys ",
                  options.stores * options.departments, ", run ", flow.training->run.name, "\n");
+  text += Concat("  test R2 ", Fixed(flow.Metric("test_r2"), 4), " (noise floor ",
+                 Fixed(flow.noise_floor_r2, 4), "), MAE ", Fixed(flow.Metric("test_mae"), 1), "\n");
   text +=
-      Concat("  test R2 ", Fixed(Metric(flow, "test_r2"), 4), " (noise floor ",
-             Fixed(flow.noise_floor_r2, 4), "), MAE ", Fixed(Metric(flow, "test_mae"), 1), "\n");
-  text +=
-      Concat("  test MSE ", Fixed(Metric(flow, "test_mse"), 0), "; last value ",
-             Fixed(Metric(flow, "baseline_last_value_mse"), 0), ", mean of store and department ",
-             Fixed(Metric(flow, "baseline_group_mean_mse"), 0), "\n");
+      Concat("  test MSE ", Fixed(flow.Metric("test_mse"), 0), "; last value ",
+             Fixed(flow.Metric("baseline_last_value_mse"), 0), ", mean of store and department ",
+             Fixed(flow.Metric("baseline_group_mean_mse"), 0), "\n");
   text += Concat("  ", flow.latency.seconds.size(), " predictions over HTTP: p50 ",
                  FormatSeconds(flow.latency.Quantile(0.5)), ", p99 ",
                  FormatSeconds(flow.latency.Quantile(0.99)), "\n");
@@ -341,22 +270,10 @@ Result<DemoOutcome> RunSalesDemo(const Context& context, const DemoOptions& opti
   SalesFlow flow;
   GNOMON_RETURN_NOT_OK(
       flow.steps.Run(context, "generate", [&] { return Generate(context, options, &flow); }));
-  std::unique_ptr<feature::FeatureStore> store;
-  GNOMON_RETURN_NOT_OK(flow.steps.Run(context, "apply", [&]() -> Status {
-    GNOMON_ASSIGN_OR_RETURN(store, feature::FeatureStore::Open(context, options.folder));
-    GNOMON_ASSIGN_OR_RETURN(auto definitions, store->LoadRepository());
-    return store->Apply(context, definitions).status();
-  }));
-  GNOMON_RETURN_NOT_OK(flow.steps.Run(context, "materialize", [&]() -> Status {
-    GNOMON_ASSIGN_OR_RETURN(
-        flow.job, store->Materialize(context, {.start = kFirstWeek, .end = flow.data.end}));
-    return Status::OK();
-  }));
-  double start = MonotonicSeconds();
-  GNOMON_RETURN_NOT_OK(Train(context, options, *store, &flow));
-  const double training = MonotonicSeconds() - start;
-  flow.steps.Add("historical features", flow.training->retrieve_seconds);
-  flow.steps.Add("train and track", training - flow.training->retrieve_seconds);
+  GNOMON_ASSIGN_OR_RETURN(const auto store,
+                          ApplyAndMaterialize(context, options, kFirstWeek, flow.data.end, &flow));
+  GNOMON_RETURN_NOT_OK(TrainModel(context, options, *store, &flow));
+  flow.noise_floor_r2 = NoiseFloor(flow);
   GNOMON_RETURN_NOT_OK(flow.steps.Run(context, "serve and measure",
                                       [&] { return Serve(context, options, *store, &flow); }));
   const std::string report = options.folder + "/report.html";
