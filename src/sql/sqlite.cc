@@ -151,6 +151,33 @@ void SqliteStatement::Reset() {
   binding_error_ = SQLITE_OK;
 }
 
+int SqliteStatement::ColumnCount() const { return sqlite3_column_count(statement_); }
+
+std::string SqliteStatement::ColumnName(int column) const {
+  const char* name = sqlite3_column_name(statement_, column);
+  return name == nullptr ? "" : name;
+}
+
+std::string SqliteStatement::DeclaredType(int column) const {
+  const char* type = sqlite3_column_decltype(statement_, column);
+  return type == nullptr ? "" : type;
+}
+
+SqliteType SqliteStatement::Type(int column) const {
+  switch (sqlite3_column_type(statement_, column)) {
+    case SQLITE_INTEGER:
+      return SqliteType::kInteger;
+    case SQLITE_FLOAT:
+      return SqliteType::kReal;
+    case SQLITE_TEXT:
+      return SqliteType::kText;
+    case SQLITE_BLOB:
+      return SqliteType::kBlob;
+    default:
+      return SqliteType::kNull;
+  }
+}
+
 bool SqliteStatement::IsNull(int column) const {
   return sqlite3_column_type(statement_, column) == SQLITE_NULL;
 }

@@ -15,6 +15,8 @@ struct sqlite3_stmt;
 
 namespace gnomon::sql {
 
+enum class SqliteType { kInteger, kReal, kText, kBlob, kNull };
+
 /// A prepared statement. Parameters count from 1, columns from 0. Text and blobs bound by view must
 /// live until Reset. Not thread-safe.
 class SqliteStatement {
@@ -35,6 +37,13 @@ class SqliteStatement {
   /// Runs to the end, ready for the next bindings.
   Status Execute();
   void Reset();
+
+  int ColumnCount() const;
+  std::string ColumnName(int column) const;
+  /// As the table declares it; empty for expressions.
+  std::string DeclaredType(int column) const;
+  /// Of the value in the present row.
+  SqliteType Type(int column) const;
 
   bool IsNull(int column) const;
   int64_t Int(int column) const;

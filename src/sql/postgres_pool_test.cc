@@ -1,0 +1,120 @@
+#include "sql/postgres_pool.h"
+
+#include <atomic>
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "sql/postgres_fixture.h"
+
+namespace gnomon::sql {
+namespace {
+
+using test::PostgresServer;
+using test::ValueOf;
+
+int64_t Backend(Postgres* connection) {
+  return ValueOf(ValueOf(connection->Query({}, "SELECT pg_backend_pid()")).Int64(0, 0));
+}
+
+TEST_CASE("a connection that was given back is used again, a broken one is not") {
+  PostgresPool pool(OptionsOf(PostgresServer::Shared()));
+  int64_t first = 0;
+  {
+    auto lease = ValueOf(pool.Acquire({}));
+    first = Backend(&*lease);
+  }
+  {
+    auto lease = ValueOf(pool.Acquire({}));
+    CHECK(Backend(&*lease) == first);
+    CHECK_FALSE(lease->Query(Context{}.WithTimeout(0.02), "SELECT pg_sleep(9)").ok());
+  }
+  {
+    auto lease = ValueOf(pool.Acquire({}));
+    CHECK(Backend(&*lease) != first);
+    CHECK_OK(lease->Execute({}, "BEGIN"));
+    first = Backend(&*lease);
+  }
+  auto lease = ValueOf(pool.Acquire({}));
+  CHECK(Backend(&*lease) != first);
+}
+
+TEST_CASE("a pool of two serves many threads with two connections") {
+  PostgresPool pool(OptionsOf(PostgresServer::Shared()), {.max_connections = 2});
+  std::atomic<int> users = 0;
+  std::atomic<int> most = 0;
+  std::atomic<int> done = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 8; ++i) {
+      threads.emplace_back([&] {
+        for (int round = 0; round < 20; ++round) {
+          const Status status = pool.Run({}, [&](Postgres* connection) -> Status {
+            const int now = ++users;
+            int seen = most.load();
+            while (seen < now && !most.compare_exchange_weak(seen, now)) {
+            }
+            const auto result = connection->QueryPrepared({}, "SELECT 1");
+            --users;
+            return result.status();
+          });
+          if (status.ok()) ++done;
+        }
+      });
+    }
+  }
+  CHECK(done == 160);
+  CHECK(most <= 2);
+}
+
+TEST_CASE("when all connections are in use one is waited for, until the time is up") {
+  PostgresPool pool(OptionsOf(PostgresServer::Shared()),
+                    {.max_connections = 1, .checkout_timeout_seconds = 0.05});
+  {
+    auto lease = ValueOf(pool.Acquire({}));
+    CHECK_ERROR(pool.Acquire({}), ErrorKind::kExhausted, "no free connection");
+    CHECK_ERROR(pool.Acquire(Context{}.WithTimeout(0.01)), ErrorKind::kDeadline, "");
+  }
+  CHECK(pool.Acquire({}).ok());
+}
+
+TEST_CASE("work goes on after the server was restarted") {
+  PostgresServer server = PostgresServer::Start();
+  PostgresPool pool(OptionsOf(server));
+  REQUIRE(pool.Run({},
+                   [](Postgres* connection) {
+                     return connection->Execute({}, "CREATE TABLE t (x int)");
+                   })
+              .ok());
+  server.Stop();
+  int attempts = 0;
+  Status inserted;
+  {
+    // The server is a child of this thread, which therefore does the restart.
+    const std::jthread worker([&] {
+      inserted = pool.Run({}, [&](Postgres* connection) -> Status {
+        ++attempts;
+        return connection->Execute({}, "INSERT INTO t VALUES (1)");
+      });
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    server.StartAgain();
+  }
+  CHECK_OK(inserted);
+  CHECK(attempts == 1);  // the others found nobody to talk to
+
+  server.Stop();
+  PostgresPool impatient(OptionsOf(server), {.first_back_off = {.total_seconds = 0.1}});
+  const double begin = MonotonicSeconds();
+  CHECK_ERROR(impatient.Run({}, [](Postgres*) { return Status::OK(); }), ErrorKind::kUnavailable,
+              "gave up after");
+  CHECK(MonotonicSeconds() - begin < 10);
+}
+
+}  // namespace
+}  // namespace gnomon::sql

@@ -1,0 +1,104 @@
+#include "tests/support/redis.h"
+
+#include <array>
+#include <cstring>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <vector>
+
+#include "base/text.h"
+#include "tests/support/status.h"
+
+namespace gnomon::test {
+
+RedisServer RedisServer::Start(const RedisOptions& options) {
+  RedisServer server;
+  server.options_ = options;
+  server.folder_ = std::make_unique<TemporaryFolder>(ValueOf(TemporaryFolder::Make("redis")));
+  server.StartAgain();
+  return server;
+}
+
+RedisServer& RedisServer::Shared() {
+  static RedisServer server = Start();
+  return server;
+}
+
+RedisServer::~RedisServer() {
+  if (folder_ != nullptr) Stop();
+}
+
+std::string RedisServer::address() const { return Concat(host(), ":", port_); }
+
+std::string RedisServer::socket_path() const { return folder_->path() + "/redis.sock"; }
+
+std::string RedisServer::Ask(const std::string& command) const {
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return {};
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = socket_path();
+  GNOMON_CHECK(path.size() < sizeof(address.sun_path), path);
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  std::string answer;
+  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
+    std::string request = Concat(command, "\r\nQUIT\r\n");
+    if (!options_.password.empty()) request = Concat("AUTH ", options_.password, "\r\n", request);
+    std::array<char, 512> bytes;
+    ssize_t got = ::send(fd, request.data(), request.size(), MSG_NOSIGNAL);
+    while (got > 0) {
+      got = ::recv(fd, bytes.data(), bytes.size(), 0);
+      if (got > 0) answer.append(bytes.data(), static_cast<size_t>(got));
+    }
+  }
+  ::close(fd);
+  return answer;
+}
+
+void RedisServer::FlushAll() {
+  const std::string answer = Ask("FLUSHALL");
+  if (answer.find("+OK") == std::string::npos) FAIL(Concat("FLUSHALL: ", answer));
+}
+
+void RedisServer::Stop() {
+  if (server_.has_value()) server_->Stop(SIGTERM);
+  server_.reset();
+}
+
+void RedisServer::StartAgain() {
+  const std::string program = FindProgram("redis-server", {}, "redis-server");
+  for (int attempt = 0; !server_.has_value(); ++attempt) {
+    const int port = port_ != 0 ? port_ : FreePort();
+    std::vector<std::string> command = {program,
+                                        "--port",
+                                        Concat(port),
+                                        "--bind",
+                                        host(),
+                                        "--unixsocket",
+                                        socket_path(),
+                                        "--dir",
+                                        folder_->path(),
+                                        "--save",
+                                        "",
+                                        "--appendonly",
+                                        options_.persistent ? "yes" : "no"};
+    if (!options_.password.empty())
+      command.insert(command.end(), {"--requirepass", options_.password});
+    auto started = ServerProcess::Start(
+        command, [&] { return Ask("PING").find("+PONG") != std::string::npos; });
+    // Somebody else may have taken the port meanwhile.
+    if (!started.ok() && (port_ != 0 || attempt == 3)) RequireOk(started.status());
+    if (!started.ok()) continue;
+    server_.emplace(*std::move(started));
+    port_ = port;
+  }
+}
+
+void RedisServer::Restart() {
+  Stop();
+  StartAgain();
+}
+
+}  // namespace gnomon::test

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/files.h"
+#include "tests/support/server_process.h"
+
+namespace gnomon::test {
+
+struct RedisOptions {
+  std::string password;     ///< empty: none is asked for
+  bool persistent = false;  ///< keep the data over Restart (an append-only file)
+};
+
+/// A redis-server of its own on a free port of 127.0.0.1 and a unix socket, in a temporary folder.
+/// Stops at the end of the scope.
+class RedisServer {
+ public:
+  /// Ends the test case when it cannot be started, and says what to install.
+  static RedisServer Start(const RedisOptions& options = {});
+  /// One for all test cases of a program, started at its first use.
+  static RedisServer& Shared();
+  RedisServer(RedisServer&&) noexcept = default;
+  RedisServer& operator=(RedisServer&&) = delete;
+  ~RedisServer();
+
+  std::string host() const { return "127.0.0.1"; }
+  int port() const { return port_; }
+  /// "127.0.0.1:port", Feast's connection_string.
+  std::string address() const;
+  std::string socket_path() const;
+
+  /// Removes everything that is stored.
+  void FlushAll();
+  void Stop();
+  /// After Stop: on the same port.
+  void StartAgain();
+  void Restart();
+
+ private:
+  RedisServer() = default;
+  /// The answer to one command in Redis' inline form; empty when nobody answers.
+  std::string Ask(const std::string& command) const;
+  RedisOptions options_;
+  std::unique_ptr<TemporaryFolder> folder_;  // null after a move
+  int port_ = 0;
+  std::optional<ServerProcess> server_;
+};
+
+}  // namespace gnomon::test
