@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include <arrow/array.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 

@@ -82,6 +82,7 @@ class JournalParser {
       return Error(ErrorKind::kDataLoss, "not a journal: ", path_);
     }
     if (IsZero(bytes_.substr(kMagic.size()))) return Status::OK();
+    if (bytes_.size() < kHeaderBytes) return Damaged(path_, kMagic.size());
     if (const uint32_t version = NumberAt(bytes_, kMagic.size()); version != kFormatVersion) {
       return Error(ErrorKind::kUnsupported, "journal ", path_, " has format version ", version,
                    ", this build reads ", kFormatVersion);

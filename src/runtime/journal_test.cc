@@ -112,6 +112,8 @@ TEST_CASE("a journal belongs to one plan and to one process at a time") {
   CHECK_ERROR(Journal::Open(other, "job", "changed"), ErrorKind::kConflict, "another plan");
   WriteBytes(other, "something else entirely");
   CHECK_ERROR(Journal::Open(other, "job", "print"), ErrorKind::kDataLoss, "not a journal");
+  WriteBytes(other, std::string("GNOMONJLh\0\0", 11));
+  CHECK_ERROR(Journal::Open(other, "job", "print"), ErrorKind::kDataLoss, "damaged at byte 8");
 }
 
 TEST_CASE("the golden journal of format version 1 is read") {
