@@ -50,6 +50,7 @@ const std::vector<std::string>& FaultPoints() {
       "materialize.before_write",
       "materialize.after_batch",
       "materialize.before_commit",
+      "materialize.after_commit",
       "materialize.before_watermark",
       "registry.before_write",
       "file.before_scan",

@@ -20,13 +20,15 @@ using test::CommandResult;
 
 /// Commands that documents and scripts rely on, by their groups in `gnomon --help`.
 const std::vector<std::pair<std::string, std::vector<std::string>>> kCommands = {
-    {"Repository", {"init", "apply", "plan", "validate", "teardown", "registry-dump", "status"}},
+    {"Repository",
+     {"init", "apply", "plan", "validate", "teardown", "registry-dump", "status", "import",
+      "doctor"}},
     {"Definitions",
      {"entities", "data-sources", "feature-views", "on-demand-feature-views", "feature-services",
       "plugins"}},
     {"Features",
-     {"materialize", "materialize-incremental", "get-historical-features", "get-online-features",
-      "serve"}},
+     {"materialize", "materialize-incremental", "materializations", "get-historical-features",
+      "get-online-features", "serve"}},
     {"Models", {"serve-model", "train", "predict", "runs"}},
     {"More", {"demo", "version"}},
 };
@@ -183,6 +185,11 @@ TEST_CASE("mistakes end with the exit code of their kind and say what to do, on 
       {{"predict", "--model", "none", "--instances", "[{\"driver_id\": 1}]"}, 3, "none"},
       {{"predict", "--model", "none"}, 2, "--instances"},
       {{"runs", "show", "none"}, 3, "none"},
+      {{"materializations", "show", "none"}, 3, "materializations list"},
+      {{"materializations", "list", "--state", "done"}, 2, "interrupted"},
+      {{"import"}, 4, "--overwrite"},
+      {{"import", "--registry", "none.db", "--out", "x.yaml"}, 3, "--registry"},
+      {{"import", "--project", "none", "--out", "x.yaml"}, 3, "projects: "},
       {{"serve-model"}, 3, "gnomon train"},
       {{"serve", "--port", "0", "--host", "256.0.0.1"}, 2, "256.0.0.1"},
   };
@@ -214,6 +221,9 @@ TEST_CASE("with --json a command prints one JSON document, and an error is one t
       {"feature-services", "list"},
       {"materialize", "2026-01-01", "2026-01-02"},
       {"materialize-incremental", "2026-01-03"},
+      {"materializations", "list"},
+      {"import", "--out", "imported.yaml"},
+      {"doctor"},
       {"get-historical-features", "--entities", "data/trips.csv", "--feature-service",
        "driver_activity", "--out", "x.parquet"},
       {"get-historical-features", "--entities", "data/trips.csv", "--feature-service",

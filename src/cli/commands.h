@@ -20,6 +20,10 @@ void AddRepositoryCommands(
     CLI::App& app, Action* action);  // init apply plan teardown validate registry-dump status
 void AddListCommands(CLI::App& app, Action* action);  // entities feature-views feature-services ...
 void AddMaterializeCommands(CLI::App& app, Action* action);  // materialize materialize-incremental
+void AddMaterializationsCommands(CLI::App& app,
+                                 Action* action);      // materializations list|show|cancel|resume
+void AddImportCommand(CLI::App& app, Action* action);  // import
+void AddDoctorCommand(CLI::App& app, Action* action);  // doctor
 void AddRetrievalCommands(CLI::App& app,
                           Action* action);  // get-historical-features get-online-features
 void AddSavedDatasetCommands(CLI::App& app, Action* action);  // saved-datasets list|describe|...

@@ -238,11 +238,12 @@ void AddAsOfCommand(CLI::App& app, Action* action) {
   asof->add_option("--out", flags->out, "File to write (.parquet, .csv, .arrow, .jsonl)");
   asof->add_option("--compression", flags->compression, "snappy, zstd, lz4, gzip or none")
       ->capture_default_str();
-  asof->add_option("--spill-dir", flags->spill_folder, "Where (default: $TMPDIR or /tmp)");
+  asof->add_option("--spill-dir", flags->spill_folder, "Where (default: $TMPDIR or /var/tmp)");
   asof->add_option("--set", flags->settings,
                    "NAME=VALUE: max_workers, enable_optimization,\nbroadcast_join_threshold_mb, "
                    "max_parallelism_multiplier,\n"
-                   "target_partition_size_mb, window_size_for_joins")
+                   "target_partition_size_mb, window_size_for_joins\n"
+                   "(_mb: units of 2^20 bytes)")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   asof->add_flag("--explain", flags->explain, "Print the plan instead of running it");

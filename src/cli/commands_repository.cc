@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
+#include <iostream>
+#include <unistd.h>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -87,13 +90,42 @@ Status Init(Session& session, const std::string& folder, const std::string& name
   return Status::OK();
 }
 
-Status Apply(Session& session, bool write) {
+/// Asks on the terminal; no where there is none.
+bool AgreesOnTerminal(const Session& session) {
+  if (session.json || ::isatty(STDIN_FILENO) == 0 || ::isatty(STDERR_FILENO) == 0) return false;
+  std::fputs("apply anyway? [y/N] ", stderr);
+  std::string answer;
+  std::getline(std::cin, answer);
+  return answer == "y" || answer == "Y" || answer == "yes";
+}
+
+/// Definitions are written down; what this loses is not.
+Status ConfirmLosses(const Session& session, const std::vector<std::string>& losses) {
+  if (losses.empty()) return Status::OK();
+  std::string text = "this apply would lose what cannot be brought back by another:";
+  for (const std::string& line : losses) text += Concat("\n  ", line);
+  if (!session.json) std::fprintf(stderr, "%s\n", text.c_str());
+  if (AgreesOnTerminal(session)) return Status::OK();
+  return MakeError(ErrorKind::kUser,
+                   session.json ? text : std::string("nothing was applied: it would lose data"), {},
+                   "look at it with gnomon plan; gnomon apply --yes does it");
+}
+
+Status Plan(Session& session) {
   GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
   GNOMON_ASSIGN_OR_RETURN(auto definitions, store->LoadRepository());
-  if (!write) {
-    GNOMON_ASSIGN_OR_RETURN(auto changes, store->Plan(session.context, definitions));
-    PrintChanges(session, changes, "no changes");
-    return Status::OK();
+  GNOMON_ASSIGN_OR_RETURN(auto changes, store->Plan(session.context, definitions));
+  PrintChanges(session, changes, "no changes");
+  return Status::OK();
+}
+
+Status Apply(Session& session, bool yes) {
+  GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
+  GNOMON_ASSIGN_OR_RETURN(auto definitions, store->LoadRepository());
+  if (!yes) {
+    GNOMON_ASSIGN_OR_RETURN(const auto losses,
+                            store->DestructiveChanges(session.context, definitions));
+    GNOMON_RETURN_NOT_OK(ConfirmLosses(session, losses));
   }
   GNOMON_ASSIGN_OR_RETURN(auto changes, store->Apply(session.context, definitions));
   PrintChanges(session, changes, "no changes: the registry has these definitions already");
@@ -203,11 +235,13 @@ void AddRepositoryCommands(CLI::App& app, Action* action) {
   init->callback(
       [=] { *action = [=](Session& session) { return Init(session, *folder, *name); }; });
 
-  app.add_subcommand("apply", "Store the repository's definitions and prepare the online store")
-      ->callback([=] { *action = [](Session& session) { return Apply(session, true); }; });
-  app.add_subcommand("plan", "Show what apply would change")->callback([=] {
-    *action = [](Session& session) { return Apply(session, false); };
-  });
+  auto yes = std::make_shared<bool>(false);
+  CLI::App* apply = app.add_subcommand(
+      "apply", "Store the repository's definitions and prepare the online store");
+  apply->add_flag("-y,--yes", *yes,
+                  "Do it even where views are deleted or materialized data is lost");
+  apply->callback([=] { *action = [=](Session& session) { return Apply(session, *yes); }; });
+  app.add_subcommand("plan", "Show what apply would change")->callback([=] { *action = Plan; });
   app.add_subcommand("validate", "Check the repository's files against the sources, change nothing")
       ->callback([=] { *action = Validate; });
   app.add_subcommand("teardown", "Remove the project from the registry and the online store")

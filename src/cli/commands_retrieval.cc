@@ -19,6 +19,7 @@ struct RetrievalFlags {
   std::string service;
   bool full_names = false;
   std::string entities;
+  std::string entity_query;
   std::string out;
   std::string start;
   std::string end;
@@ -47,9 +48,17 @@ Result<std::unique_ptr<feature::RetrievalJob>> MakeJob(const feature::FeatureSto
     }
     return store.GetHistoricalFeatures(RequestOf(flags), flags.entities, options);
   }
+  if (!flags.entity_query.empty()) {
+    if (!flags.start.empty() || !flags.end.empty()) {
+      return Error(ErrorKind::kUser, "give --entity-query, or --start and --end, not both");
+    }
+    return store.GetHistoricalFeatures(RequestOf(flags),
+                                       feature::EntityQuery{.sql = flags.entity_query}, options);
+  }
   if (flags.start.empty()) {
     return MakeError(ErrorKind::kUser,
-                     "give --entities FILE, or --start (and --end) for retrieval without them");
+                     "give --entities FILE or --entity-query SQL, or --start (and --end) for "
+                     "retrieval without them");
   }
   GNOMON_ASSIGN_OR_RETURN(int64_t start, ParseTimestamp(flags.start));
   GNOMON_ASSIGN_OR_RETURN(auto end, ParseOptionalTime(flags.end));
@@ -170,8 +179,13 @@ void AddRetrievalCommands(CLI::App& app, Action* action) {
       app.add_subcommand("get-historical-features",
                          "Join features to entity rows as they were known at each row's time");
   AddFeatureFlags(historical, flags.get());
-  historical->add_option("-d,--entities", flags->entities,
-                         "File with the entity rows: join keys, event_timestamp, anything else");
+  CLI::Option* entities = historical->add_option(
+      "-d,--entities", flags->entities,
+      "File with the entity rows: join keys, event_timestamp, anything else");
+  historical
+      ->add_option("--entity-query", flags->entity_query,
+                   "SELECT that gives the entity rows, run in the database of offline_store")
+      ->excludes(entities);
   historical->add_option("-o,--out", flags->out, "File to write: .parquet, .csv, .arrow, .jsonl");
   historical->add_option("-s,--start", flags->start, "Without entity rows: beginning, inclusive");
   historical->add_option("-e,--end", flags->end,

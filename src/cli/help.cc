@@ -27,14 +27,18 @@ struct CommandHelp {
   std::string_view examples;  ///< one a line
 };
 
-constexpr std::array<CommandHelp, 26> kCommands = {{
+constexpr std::array<CommandHelp, 29> kCommands = {{
     {"init", kRepository, "gnomon init my_repo\ngnomon init my_repo --template sales"},
-    {"apply", kRepository, "gnomon -c my_repo apply"},
+    {"apply", kRepository, "gnomon -c my_repo apply\ngnomon -c my_repo apply --yes"},
     {"plan", kRepository, "gnomon -c my_repo plan\ngnomon -c my_repo plan --json"},
     {"validate", kRepository, "gnomon -c my_repo validate"},
     {"teardown", kRepository, "gnomon -c my_repo teardown"},
     {"registry-dump", kRepository, "gnomon -c my_repo registry-dump"},
     {"status", kRepository, "gnomon -c my_repo status"},
+    {"import", kRepository,
+     "gnomon -c my_repo import --out my_repo/features.yaml\n"
+     "gnomon import --registry sqlite:///registry.db --project rides --out -"},
+    {"doctor", kRepository, "gnomon -c my_repo doctor\ngnomon -c my_repo doctor --json"},
     {"entities", kDefinitions, "gnomon entities list\ngnomon entities describe driver"},
     {"data-sources", kDefinitions, "gnomon data-sources list"},
     {"feature-views", kDefinitions,
@@ -47,6 +51,10 @@ constexpr std::array<CommandHelp, 26> kCommands = {{
      "gnomon materialize 2026-01-01T00:00:00Z -v driver_stats"},
     {"materialize-incremental", kFeatures,
      "gnomon materialize-incremental\ngnomon materialize-incremental 2026-01-04"},
+    {"materializations", kFeatures,
+     "gnomon materializations list --state interrupted\n"
+     "gnomon materializations show 0190a1b2\ngnomon materializations cancel 0190a1b2 --wait 30\n"
+     "gnomon materializations resume 0190a1b2"},
     {"get-historical-features", kFeatures,
      "gnomon get-historical-features --entities data/trips.csv --feature-service driver_activity "
      "--out training.parquet\n"

@@ -157,7 +157,10 @@ int Run(int argc, char** argv) {
   AddRepositoryCommands(app, &action);
   AddListCommands(app, &action);
   AddPluginCommands(app, &action);
+  AddImportCommand(app, &action);
+  AddDoctorCommand(app, &action);
   AddMaterializeCommands(app, &action);
+  AddMaterializationsCommands(app, &action);
   AddRetrievalCommands(app, &action);
   AddServeCommands(app, &action);
   AddModelCommands(app, &action);
@@ -184,3 +187,5 @@ int Run(int argc, char** argv) {
 }
 
 }  // namespace gnomon::cli
+
+int gnomon_main(int argc, char** argv) { return gnomon::cli::Run(argc, argv); }

@@ -8,3 +8,6 @@ namespace gnomon::cli {
 int Run(int argc, char** argv);
 
 }  // namespace gnomon::cli
+
+/// Run, under the name by which the program finds it in libgnomon.so.
+extern "C" int gnomon_main(int argc, char** argv);

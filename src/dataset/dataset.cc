@@ -72,6 +72,18 @@ Dataset Dataset::Join(const Dataset& right, JoinSpec spec) const {
   return Dataset(MakeNode(std::move(spec), {*plan_, *right.plan_}));
 }
 
+Dataset Dataset::AsOfJoin(const Dataset& events, AsOfJoinSpec spec) const {
+  if (!plan_.ok()) return *this;
+  if (!events.plan_.ok()) return events;
+  return Dataset(MakeNode(std::move(spec), {*plan_, *events.plan_}));
+}
+
+Dataset Dataset::WindowAggregate(const Dataset& events, WindowAggregateSpec spec) const {
+  if (!plan_.ok()) return *this;
+  if (!events.plan_.ok()) return events;
+  return Dataset(MakeNode(std::move(spec), {*plan_, *events.plan_}));
+}
+
 Dataset Dataset::Aggregate(std::vector<std::string> keys, std::vector<AggregateItem> items) const {
   return Then(AggregateSpec{std::move(keys), std::move(items)});
 }

@@ -54,6 +54,10 @@ class Dataset {
   Dataset MapBatches(const FunctionRegistry& functions, std::string function,
                      std::string parameters = {}, int64_t rows_per_call = int64_t{64} * 1024) const;
   Dataset Join(const Dataset& right, JoinSpec spec) const;
+  /// For each row of this dataset the newest row of `events` as of its time.
+  Dataset AsOfJoin(const Dataset& events, AsOfJoinSpec spec) const;
+  /// For each row of this dataset aggregates of the rows of `events` before it.
+  Dataset WindowAggregate(const Dataset& events, WindowAggregateSpec spec) const;
   Dataset Aggregate(std::vector<std::string> keys, std::vector<AggregateItem> items) const;
   Dataset Sort(std::vector<SortKey> keys) const;
   Dataset Repartition(int num_partitions, std::vector<std::string> keys = {}) const;

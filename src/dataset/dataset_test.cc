@@ -41,6 +41,14 @@ TEST_CASE("a filter keeps rows that are true, a projection evaluates") {
               R"([[2.75, "food"], [0.625, "toys"], [1, "toys"], [1.5, "toys"]])"));
 }
 
+TEST_CASE("a column under another name keeps its type, also a time in seconds") {
+  const auto seconds = arrow::timestamp(arrow::TimeUnit::SECOND);
+  CHECK_TABLE_EQ(Dataset::Of(test::TableOf({{"at", seconds}}, "[[7], [null]]"))
+                     .Project({{"then", "at"}})
+                     .Collect({}),
+                 TableOf({{"then", seconds}}, "[[7], [null]]"));
+}
+
 TEST_CASE("joins give matches in order of the left row, then the right row") {
   const auto join = [](JoinType type) {
     return Sales()

@@ -61,6 +61,8 @@ class Planner {
           return internal::MakeJoinOperator(environment_, plan, std::move(inputs[0]),
                                             std::move(inputs[1]), stats);
         },
+        [&](const AsOfJoinSpec&) { return MakeTimeMatch(plan, std::move(inputs), stats); },
+        [&](const WindowAggregateSpec&) { return MakeTimeMatch(plan, std::move(inputs), stats); },
         [&](const AggregateSpec& spec) {
           stats->reason = spec.keys.empty() ? std::string("one group")
                                             : Concat("hash aggregation in ", NumThreads(),
@@ -85,6 +87,15 @@ class Planner {
           return internal::MakeStreamOperator(environment_, plan, std::move(inputs), stats);
         }};
     return std::visit(make, plan->spec());
+  }
+
+  Result<OperatorPtr> MakeTimeMatch(const Plan& plan, std::vector<OperatorPtr> inputs,
+                                    OperatorStats* stats) {
+    stats->reason = Concat("the left side in memory as far as ", Limit(),
+                           " holds it and the right side streaming past it, else both in 16 "
+                           "partitions by key in files");
+    return internal::MakeTimeMatchOperator(environment_, plan, std::move(inputs[0]),
+                                           std::move(inputs[1]), stats);
   }
 
   Result<OperatorPtr> MakePipeline(const Plan& plan, int depth, OperatorStats* stats) {

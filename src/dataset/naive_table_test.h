@@ -222,6 +222,39 @@ inline Value NaiveAggregate(const std::vector<Value>& values, const AggregateIte
       if (auto* number = std::get_if<double>(&best); number != nullptr && *number == 0) *number = 0;
       return best;
     }
+    case AggregateFunction::kMedian:
+    case AggregateFunction::kQuantile: {
+      if (values.empty()) return {};
+      std::vector<double> numbers;
+      for (const Value& value : values) {
+        const auto* integer = std::get_if<int64_t>(&value);
+        numbers.push_back(integer != nullptr ? static_cast<double>(*integer)
+                                             : std::get<double>(value));
+      }
+      if (std::ranges::any_of(numbers, [](double number) { return std::isnan(number); }))
+        return std::numeric_limits<double>::quiet_NaN();
+      std::ranges::sort(numbers);
+      const double share = item.function == AggregateFunction::kMedian ? 0.5 : item.quantile;
+      const double place = share * static_cast<double>(numbers.size() - 1);
+      const auto below = static_cast<size_t>(place);
+      const double rest = place - static_cast<double>(below);
+      if (rest == 0 || numbers[below] == numbers[below + 1]) return numbers[below] + 0.0;
+      return std::lerp(numbers[below], numbers[below + 1], rest);
+    }
+    case AggregateFunction::kMostFrequent: {
+      Value best;
+      int64_t most = 0;
+      for (const Value& value : values) {
+        const int64_t count = std::ranges::count_if(
+            values, [&](const Value& other) { return Compare(other, value) == 0; });
+        if (count > most || (count == most && Compare(value, best) < 0)) {
+          most = count;
+          best = value;
+        }
+      }
+      if (auto* number = std::get_if<double>(&best); number != nullptr && *number == 0) *number = 0;
+      return best;
+    }
     default:
       return NaiveNumber(values, item);
   }

@@ -8,6 +8,7 @@
 #include <arrow/type.h>
 
 #include "base/text.h"
+#include "base/time.h"
 #include "dataset/plan_internal.h"
 #include "expr/expression.h"
 
@@ -18,8 +19,9 @@ namespace {
 using internal::Overloaded;
 
 constexpr std::array<std::string_view, std::variant_size_v<NodeSpec>> kNames = {
-    "scan", "range",     "table", "input",       "project", "filter", "derive", "map_batches",
-    "join", "aggregate", "sort",  "repartition", "union",   "limit",  "sample", "write"};
+    "scan",   "range",       "table",  "input",     "project",   "filter",
+    "derive", "map_batches", "join",   "aggregate", "sort",      "repartition",
+    "union",  "limit",       "sample", "write",     "asof_join", "window_aggregate"};
 
 constexpr std::array<std::pair<JoinType, std::string_view>, 5> kJoinTypes = {
     {{JoinType::kInner, "inner"},
@@ -33,7 +35,9 @@ size_t NumInputs(const NodeSpec& spec) {
       Overloaded{
           [](const ScanSpec&) { return size_t{0}; }, [](const RangeSpec&) { return size_t{0}; },
           [](const TableSpec&) { return size_t{0}; }, [](const InputSpec&) { return size_t{0}; },
-          [](const JoinSpec&) { return size_t{2}; }, [](const auto&) { return size_t{1}; }},
+          [](const JoinSpec&) { return size_t{2}; }, [](const AsOfJoinSpec&) { return size_t{2}; },
+          [](const WindowAggregateSpec&) { return size_t{2}; },
+          [](const auto&) { return size_t{1}; }},
       spec);
 }
 
@@ -60,8 +64,12 @@ std::string Listed(const std::vector<std::string>& names) {
 
 std::string Listed(const std::vector<NamedExpression>& expressions) {
   std::vector<std::string> texts;
-  for (const auto& [name, expression] : expressions) {
-    texts.push_back(expression == ColumnExpression(name) ? name : Concat(name, " = ", expression));
+  for (const NamedExpression& named : expressions) {
+    std::string text = named.expression == ColumnExpression(named.name)
+                           ? named.name
+                           : Concat(named.name, " = ", named.expression);
+    if (named.type != nullptr) text += Concat(" as ", named.type->ToString());
+    texts.push_back(std::move(text));
   }
   return Listed(texts);
 }
@@ -92,6 +100,48 @@ std::string DescribeAggregate(const AggregateSpec& spec) {
   return Concat(spec.keys.empty() ? "all rows" : "by ", Listed(spec.keys), ": ", Listed(items));
 }
 
+std::string DescribeMatch(const TimeMatch& match) {
+  std::vector<std::string> parts;
+  for (size_t i = 0; i < match.left_keys.size(); ++i) {
+    parts.push_back(match.left_keys[i] == match.right_keys[i]
+                        ? match.left_keys[i]
+                        : Concat(match.left_keys[i], " = ", match.right_keys[i]));
+  }
+  std::string text = parts.empty() ? std::string("without keys") : Concat("by ", Listed(parts));
+  text += Concat(", ", match.right_time, " up to ", match.left_time);
+  if (!match.created.empty()) text += Concat(", then by ", match.created);
+  if (match.filter_by_created) text += ", created by then";
+  if (match.created_before) {
+    text += Concat(", created until ", FormatTimestamp(*match.created_before));
+  }
+  return text;
+}
+
+std::string DescribeAsOf(const AsOfJoinSpec& spec) {
+  std::vector<std::string> features;
+  for (const AsOfFeature& feature : spec.features) {
+    features.push_back(feature.name == feature.column
+                           ? feature.name
+                           : Concat(feature.name, " = ", feature.column));
+  }
+  return Concat(DescribeMatch(spec.match),
+                spec.tolerance > 0 ? Concat(", at most ", FormatDuration(spec.tolerance), " old")
+                                   : std::string(),
+                ": ", Listed(features));
+}
+
+std::string DescribeWindows(const WindowAggregateSpec& spec) {
+  std::vector<std::string> items;
+  for (const WindowItem& item : spec.items) {
+    const std::string function =
+        item.custom != nullptr ? item.custom->name() : std::string(pit::NameOf(item.function));
+    items.push_back(Concat(
+        item.name, " = ", function, "(", item.column, ") ",
+        item.window ? Concat("over ", FormatDuration(*item.window)) : std::string("over all")));
+  }
+  return Concat(DescribeMatch(spec.match), ": ", Listed(items));
+}
+
 std::string DescribeSpec(const NodeSpec& node) {
   const Overloaded describe{
       [](const ScanSpec& spec) { return DescribeScan(spec); },
@@ -112,6 +162,8 @@ std::string DescribeSpec(const NodeSpec& node) {
                       Listed(spec.right_keys));
       },
       [](const AggregateSpec& spec) { return DescribeAggregate(spec); },
+      [](const AsOfJoinSpec& spec) { return DescribeAsOf(spec); },
+      [](const WindowAggregateSpec& spec) { return DescribeWindows(spec); },
       [](const SortSpec& spec) { return DescribeSort(spec); },
       [](const RepartitionSpec& spec) {
         return Concat(spec.num_partitions, spec.keys.empty() ? " round robin" : " by hash of ",

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +15,10 @@
 #include "base/error.h"
 #include "pit/window.h"
 #include "table/file.h"
+
+namespace gnomon::expr {
+class FunctionSet;
+}  // namespace gnomon::expr
 
 /// Logical plans: immutable trees (shared parts make them DAGs) of nodes whose schemas are checked
 /// when they are made. A plan says what the rows are and in which order; how they are computed is
@@ -86,6 +91,11 @@ struct InputSpec {
 struct NamedExpression {
   std::string name;
   std::string expression;
+  /// What the values are brought to without loss (kUser when one does not fit); null: the
+  /// expression's type.
+  std::shared_ptr<arrow::DataType> type = nullptr;
+  /// Functions that it may call beside the language's own; a node keeps them only when it does.
+  std::shared_ptr<const expr::FunctionSet> functions = nullptr;
 };
 
 /// Exactly these columns. Order: the input's.
@@ -96,6 +106,7 @@ struct ProjectSpec {
 /// Rows for which the predicate is true (null counts as false). Order: the input's.
 struct FilterSpec {
   std::string predicate;
+  std::shared_ptr<const expr::FunctionSet> functions = nullptr;  ///< as in NamedExpression
 };
 
 /// The input's columns, replaced in place or followed by these; each sees only the input's columns.
@@ -131,14 +142,74 @@ struct JoinSpec {
   std::string right_suffix = {};
 };
 
-/// count sum mean min max std var count_distinct first last, with the meaning of pit/window.h:
-/// nulls are skipped, an empty group gives null and counts give 0. A count without a column counts
-/// rows.
+/// How left rows (labels) and right rows (events) meet in time: the point-in-time rules of
+/// docs/design/point_in_time.md. Keys as in a join; without keys every event counts for every
+/// label. A label with a null key or time meets nothing, nor does an event with one. Times are
+/// timestamps and dates of any unit; the label's time is brought to the event's unit, never the
+/// other way (or both to that of `created` when it is finer; kUser when an event's time does not
+/// fit it). Ties in time are decided by `created` (nulls first), then by input position.
+struct TimeMatch {
+  std::vector<std::string> left_keys = {};
+  std::vector<std::string> right_keys = {};  ///< empty: as left_keys
+  std::string left_time = {};
+  std::string right_time = {};  ///< empty: as left_time
+  std::string created = {};     ///< a time column of the right; empty: none
+  /// Events created after the label's time do not exist for it.
+  bool filter_by_created = false;
+  /// Events created after this instant (microseconds) do not exist at all.
+  std::optional<int64_t> created_before = {};
+};
+
+/// A column of the right that an as-of join gives.
+struct AsOfFeature {
+  std::string column;
+  std::string name = {};  ///< empty: as `column`
+  /// What the winners' values are brought to without loss (kUser when one does not fit); null: the
+  /// column's own type.
+  std::shared_ptr<arrow::DataType> type = nullptr;
+};
+
+/// For each left row the newest right row at or before its time, not older than `tolerance`
+/// microseconds (0: any age; both ends inclusive). Columns: the left's, then the features, null
+/// without a match. Order: the left's, one row for each.
+struct AsOfJoinSpec {
+  TimeMatch match = {};
+  int64_t tolerance = 0;
+  std::vector<AsOfFeature> features = {};
+};
+
+/// An aggregate over a window of the right rows, with the meaning of pit/window.h.
+struct WindowItem {
+  pit::AggregateFunction function = pit::AggregateFunction::kCount;
+  std::string column = {};
+  std::string name = {};               ///< empty: "<column>_<function>"
+  std::optional<int64_t> window = {};  ///< microseconds; absent: the whole past
+  int64_t k = 1;
+  double quantile = 0.5;
+  int ddof = 1;
+  /// What the column is brought to first, and the result at the end, without loss; null: as it is.
+  std::shared_ptr<arrow::DataType> input_type = nullptr;
+  std::shared_ptr<arrow::DataType> type = nullptr;
+  std::shared_ptr<const pit::CustomAggregate> custom = nullptr;  ///< kCustom: which
+};
+
+/// For each left row at t the aggregates of the right rows with t - window < time <= t. Columns:
+/// the left's, then the items. Order: the left's, one row for each.
+struct WindowAggregateSpec {
+  TimeMatch match = {};
+  std::vector<WindowItem> items = {};
+};
+
+/// count sum mean min max std var count_distinct first last last_k median quantile most_frequent,
+/// with the meaning of pit/window.h where the input position is the time: nulls are skipped, an
+/// empty group gives null and counts give 0. A count without a column counts rows.
 struct AggregateItem {
   pit::AggregateFunction function = pit::AggregateFunction::kCount;
   std::string column = {};
   std::string name = {};  ///< empty: "<column>_<function>", or "count"
   int ddof = 1;           ///< std and var
+  int64_t k = 1;          ///< last_k
+  double quantile = 0.5;  ///< quantile
 };
 
 /// One row a group of equal keys: key columns, then items. Null is a key like others, all NaN are
@@ -196,9 +267,10 @@ struct WriteSpec {
   int64_t row_group_rows = 1 << 20;
 };
 
-using NodeSpec = std::variant<ScanSpec, RangeSpec, TableSpec, InputSpec, ProjectSpec, FilterSpec,
-                              DeriveSpec, MapBatchesSpec, JoinSpec, AggregateSpec, SortSpec,
-                              RepartitionSpec, UnionSpec, LimitSpec, SampleSpec, WriteSpec>;
+using NodeSpec =
+    std::variant<ScanSpec, RangeSpec, TableSpec, InputSpec, ProjectSpec, FilterSpec, DeriveSpec,
+                 MapBatchesSpec, JoinSpec, AggregateSpec, SortSpec, RepartitionSpec, UnionSpec,
+                 LimitSpec, SampleSpec, WriteSpec, AsOfJoinSpec, WindowAggregateSpec>;
 
 /// A node of a plan. Immutable, thread-safe.
 class PlanNode {
@@ -209,7 +281,7 @@ class PlanNode {
   const NodeSpec& spec() const { return spec_; }
   const std::vector<Plan>& inputs() const { return inputs_; }
   const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
-  /// "scan", "range", ... "write".
+  /// "scan", "range", ... "window_aggregate".
   std::string_view name() const;
   /// One line: the name and what it does.
   std::string Describe() const;
@@ -230,9 +302,18 @@ std::string ColumnExpression(std::string_view name);
 /// The plan and its inputs, one node a line, inputs indented below.
 std::string FormatPlan(const Plan& plan);
 
+/// What a plan may name that is not built in: code of plug-in libraries, found by its name where
+/// the plan is parsed.
+struct PlanExtensions {
+  /// Functions that expressions may call beside the language's own; may be null.
+  std::shared_ptr<const expr::FunctionSet> functions = nullptr;
+  std::map<std::string, std::shared_ptr<const pit::CustomAggregate>> aggregates = {};
+};
+
 /// A plan as bytes (src/proto/gnomon/plan.proto) and back. Parsing checks every node again; bytes
-/// that are no plan are kDataLoss, a newer format kUnsupported.
+/// that are no plan are kDataLoss, a newer format kUnsupported, what `extensions` (may be null)
+/// lacks is kNotFound.
 Result<std::string> SerializePlan(const Plan& plan);
-Result<Plan> ParsePlan(std::string_view bytes);
+Result<Plan> ParsePlan(std::string_view bytes, const PlanExtensions* extensions = nullptr);
 
 }  // namespace gnomon::dataset

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "dataset/plan_bytes_internal.h"
+#include "dataset/plan_codec_internal.h"
 #include "dataset/plan_internal.h"
 #include "gnomon/plan.pb.h"
 
@@ -45,20 +46,6 @@ std::vector<std::string> Texts(const Repeated& texts) {
 template <typename Repeated>
 void SetTexts(const std::vector<std::string>& texts, Repeated* out) {
   for (const std::string& text : texts) *out->Add() = text;
-}
-
-void Write(const std::vector<NamedExpression>& expressions, proto::DatasetExpressions* out) {
-  for (const auto& [name, expression] : expressions) {
-    auto* item = out->add_expressions();
-    item->set_name(name);
-    item->set_expression(expression);
-  }
-}
-
-std::vector<NamedExpression> Read(const proto::DatasetExpressions& in) {
-  std::vector<NamedExpression> expressions;
-  for (const auto& item : in.expressions()) expressions.push_back({item.name(), item.expression()});
-  return expressions;
 }
 
 Status Write(const ScanSpec& spec, proto::DatasetScan* out) {
@@ -134,6 +121,8 @@ void Write(const AggregateSpec& spec, proto::DatasetAggregate* out) {
     written->set_column(item.column);
     written->set_name(item.name);
     written->set_ddof(item.ddof);
+    written->set_k(item.k);
+    written->set_quantile(item.quantile);
   }
 }
 
@@ -142,7 +131,8 @@ Result<NodeSpec> Read(const proto::DatasetAggregate& in) {
   spec.keys = Texts(in.keys());
   for (const auto& item : in.items()) {
     GNOMON_ASSIGN_OR_RETURN(const auto function, pit::ParseAggregateFunction(item.function()));
-    spec.items.push_back({function, item.column(), item.name(), item.ddof()});
+    spec.items.push_back(
+        {function, item.column(), item.name(), item.ddof(), item.k(), item.quantile()});
   }
   return spec;
 }
@@ -208,6 +198,12 @@ Status WriteSpecOf(const NodeSpec& node, proto::DatasetNode* out) {
         GNOMON_ASSIGN_OR_RETURN(*out->mutable_table()->mutable_stream(), TableBytes(*spec.table));
         return Status::OK();
       },
+      [&](const AsOfJoinSpec& spec) {
+        return internal::WriteAsOfJoin(spec, out->mutable_asof_join());
+      },
+      [&](const WindowAggregateSpec& spec) {
+        return internal::WriteWindowAggregate(spec, out->mutable_window_aggregate());
+      },
       [&](const InputSpec& spec) -> Status {
         out->mutable_input()->set_name(spec.name);
         GNOMON_ASSIGN_OR_RETURN(*out->mutable_input()->mutable_schema(), SchemaBytes(spec.schema));
@@ -221,11 +217,12 @@ Status WriteSpecOf(const NodeSpec& node, proto::DatasetNode* out) {
           out->mutable_range()->set_step(spec.step);
           out->mutable_range()->set_name(spec.name);
         } else if constexpr (std::is_same_v<Spec, ProjectSpec>) {
-          Write(spec.expressions, out->mutable_project());
+          return internal::WriteExpressions(spec.expressions, out->mutable_project());
         } else if constexpr (std::is_same_v<Spec, FilterSpec>) {
           out->mutable_filter()->set_predicate(spec.predicate);
+          out->mutable_filter()->set_calls_extensions(spec.functions != nullptr);
         } else if constexpr (std::is_same_v<Spec, DeriveSpec>) {
-          Write(spec.expressions, out->mutable_derive());
+          return internal::WriteExpressions(spec.expressions, out->mutable_derive());
         } else if constexpr (std::is_same_v<Spec, JoinSpec>) {
           Write(spec, out->mutable_join());
         } else if constexpr (std::is_same_v<Spec, AggregateSpec>) {
@@ -252,7 +249,7 @@ Status WriteSpecOf(const NodeSpec& node, proto::DatasetNode* out) {
   return std::visit(write, node);
 }
 
-Result<NodeSpec> ReadSpecOf(const proto::DatasetNode& node) {
+Result<NodeSpec> ReadSpecOf(const proto::DatasetNode& node, const PlanExtensions* extensions) {
   using Proto = proto::DatasetNode;
   switch (node.spec_case()) {
     case Proto::kScan:
@@ -268,12 +265,16 @@ Result<NodeSpec> ReadSpecOf(const proto::DatasetNode& node) {
       GNOMON_ASSIGN_OR_RETURN(auto schema, ParseSchema(node.input().schema()));
       return InputSpec{node.input().name(), std::move(schema)};
     }
-    case Proto::kProject:
-      return ProjectSpec{Read(node.project())};
+    case Proto::kProject: {
+      GNOMON_ASSIGN_OR_RETURN(auto read, internal::ReadExpressions(node.project(), extensions));
+      return ProjectSpec{std::move(read)};
+    }
     case Proto::kFilter:
-      return FilterSpec{node.filter().predicate()};
-    case Proto::kDerive:
-      return DeriveSpec{Read(node.derive())};
+      return internal::ReadFilter(node.filter(), extensions);
+    case Proto::kDerive: {
+      GNOMON_ASSIGN_OR_RETURN(auto read, internal::ReadExpressions(node.derive(), extensions));
+      return DeriveSpec{std::move(read)};
+    }
     case Proto::kMapBatches:
       return Read(node.map_batches());
     case Proto::kJoin:
@@ -292,6 +293,10 @@ Result<NodeSpec> ReadSpecOf(const proto::DatasetNode& node) {
       return SampleSpec{node.sample().fraction(), node.sample().seed()};
     case Proto::kWrite:
       return Read(node.write());
+    case Proto::kAsofJoin:
+      return internal::ReadAsOfJoin(node.asof_join());
+    case Proto::kWindowAggregate:
+      return internal::ReadWindowAggregate(node.window_aggregate(), extensions);
     case Proto::SPEC_NOT_SET:
       break;
   }
@@ -338,7 +343,7 @@ Result<std::string> SerializePlan(const Plan& plan) {
   return message.SerializeAsString();
 }
 
-Result<Plan> ParsePlan(std::string_view bytes) {
+Result<Plan> ParsePlan(std::string_view bytes, const PlanExtensions* extensions) {
   proto::DatasetPlan message;
   if (bytes.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max()) ||
       !message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -360,7 +365,7 @@ Result<Plan> ParsePlan(std::string_view bytes) {
       if (input >= plans.size()) return NoPlan("an input that does not stand before its node");
       inputs.push_back(plans[input]);
     }
-    GNOMON_ASSIGN_OR_RETURN(auto spec, ReadSpecOf(node));
+    GNOMON_ASSIGN_OR_RETURN(auto spec, ReadSpecOf(node, extensions));
     GNOMON_ASSIGN_OR_RETURN(auto plan, MakeNode(std::move(spec), std::move(inputs)));
     plans.push_back(std::move(plan));
   }

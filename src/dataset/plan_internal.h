@@ -36,6 +36,17 @@ SchemaResult CheckSpec(UnionSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(LimitSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(SampleSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(WriteSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(AsOfJoinSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(WindowAggregateSpec* spec, const std::vector<Plan>& inputs);
+
+/// Could values of `from` be brought to `to` (null: they stay)? Whether each fits is seen when it
+/// comes.
+Status CheckCast(const std::shared_ptr<arrow::DataType>& from,
+                 const std::shared_ptr<arrow::DataType>& to, const std::string& name);
+
+/// Can rows of both schemas meet by these keys? kUser names the key and why not.
+Status CheckKeyPairs(const arrow::Schema& left, const std::vector<std::string>& left_keys,
+                     const arrow::Schema& right, const std::vector<std::string>& right_keys);
 
 /// The schema of a scan before `columns` are chosen: file columns by their names in the plan, then
 /// partition columns.

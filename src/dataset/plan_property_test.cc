@@ -275,7 +275,8 @@ class PlanMaker {
           {AggregateFunction::kCount, AggregateFunction::kSum, AggregateFunction::kMean,
            AggregateFunction::kMin, AggregateFunction::kMax, AggregateFunction::kStd,
            AggregateFunction::kVar, AggregateFunction::kCountDistinct, AggregateFunction::kFirst,
-           AggregateFunction::kLast});
+           AggregateFunction::kLast, AggregateFunction::kMedian, AggregateFunction::kQuantile,
+           AggregateFunction::kMostFrequent});
       const auto& type = *plan.expected.types[plan.expected.Place(column)];
       if (!pit::ResultType({.function = item.function}, type).ok())
         item.function = AggregateFunction::kLast;

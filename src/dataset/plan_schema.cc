@@ -14,26 +14,45 @@ namespace gnomon::dataset::internal {
 
 namespace {
 
+using FunctionsPtr = std::shared_ptr<const expr::FunctionSet>;
+
+/// Lets go of functions that the expression does not call. They may be null.
 Result<std::shared_ptr<arrow::DataType>> TypeOf(const arrow::Schema& schema,
-                                                const std::string& text) {
+                                                const std::string& text, FunctionsPtr* functions) {
   GNOMON_ASSIGN_OR_RETURN(const auto expression, expr::Expression::Parse(text));
-  // A column alone keeps its type, also one without operators.
-  GNOMON_ASSIGN_OR_RETURN(const auto bound, expression.Bind(schema));
+  const auto alone = expression.Bind(schema);
+  // The language computes seconds as microseconds, but a column that is passed on is as it is.
+  const auto columns = expression.columns();
+  if (alone.ok() && columns.size() == 1 && text == ColumnExpression(columns[0])) {
+    *functions = nullptr;
+    return schema.GetFieldByName(columns[0])->type();
+  }
+  if (alone.ok()) {
+    *functions = nullptr;
+    return alone->type();
+  }
+  if (*functions == nullptr) return alone.status();
+  GNOMON_ASSIGN_OR_RETURN(const auto bound, expression.Bind(schema, functions->get()));
   return bound.type();
 }
 
-Result<std::shared_ptr<arrow::Field>> FieldOf(const arrow::Schema& schema,
-                                              const NamedExpression& named) {
+Result<std::shared_ptr<arrow::Field>> FieldOf(const arrow::Schema& schema, NamedExpression& named) {
   if (named.name.empty()) return Error(ErrorKind::kUser, "a column without a name");
   const int column = schema.GetFieldIndex(named.name);
-  if (column >= 0 && named.expression == ColumnExpression(named.name)) return schema.field(column);
-  auto type = TypeOf(schema, named.expression);
+  if (column >= 0 && named.expression == ColumnExpression(named.name) && named.type == nullptr) {
+    named.functions = nullptr;
+    return schema.field(column);
+  }
+  auto type = TypeOf(schema, named.expression, &named.functions);
   GNOMON_RETURN_NOT_OK(WithContext(type.status(), Quoted(named.name)));
-  return arrow::field(named.name, *type);
+  if (named.type == nullptr) return arrow::field(named.name, *type);
+  GNOMON_RETURN_NOT_OK(CheckCast(*type, named.type, named.name));
+  return arrow::field(named.name, named.type);
 }
 
-Status CheckPredicate(const arrow::Schema& schema, const std::string& text) {
-  GNOMON_ASSIGN_OR_RETURN(const auto type, TypeOf(schema, text));
+Status CheckPredicate(const arrow::Schema& schema, const std::string& text,
+                      FunctionsPtr* functions) {
+  GNOMON_ASSIGN_OR_RETURN(const auto type, TypeOf(schema, text, functions));
   if (type->id() == arrow::Type::BOOL || type->id() == arrow::Type::NA) return Status::OK();
   return Error(ErrorKind::kUser, "a predicate must be true or false, this one is ",
                type->ToString(), ": ", text);
@@ -100,8 +119,10 @@ SchemaResult CheckSpec(ScanSpec* spec, const std::vector<Plan>& /*inputs*/) {
   }
   const auto full = FullScanSchema(*spec);
   GNOMON_RETURN_NOT_OK(CheckNames(*full, "scan"));
-  for (const std::string& predicate : spec->predicates)
-    GNOMON_RETURN_NOT_OK(CheckPredicate(*full, predicate));
+  for (const std::string& predicate : spec->predicates) {
+    FunctionsPtr none;
+    GNOMON_RETURN_NOT_OK(CheckPredicate(*full, predicate, &none));
+  }
   if (spec->limit && *spec->limit < 0) return Error(ErrorKind::kUser, "a negative limit");
   if (!spec->columns) return full;
   GNOMON_ASSIGN_OR_RETURN(const auto columns, FindColumns(*full, *spec->columns, ""));
@@ -131,7 +152,7 @@ SchemaResult CheckSpec(InputSpec* spec, const std::vector<Plan>& /*inputs*/) {
 
 SchemaResult CheckSpec(ProjectSpec* spec, const std::vector<Plan>& inputs) {
   arrow::FieldVector fields;
-  for (const NamedExpression& named : spec->expressions) {
+  for (NamedExpression& named : spec->expressions) {
     GNOMON_ASSIGN_OR_RETURN(auto field, FieldOf(*inputs[0]->schema(), named));
     fields.push_back(std::move(field));
   }
@@ -139,14 +160,14 @@ SchemaResult CheckSpec(ProjectSpec* spec, const std::vector<Plan>& inputs) {
 }
 
 SchemaResult CheckSpec(FilterSpec* spec, const std::vector<Plan>& inputs) {
-  GNOMON_RETURN_NOT_OK(CheckPredicate(*inputs[0]->schema(), spec->predicate));
+  GNOMON_RETURN_NOT_OK(CheckPredicate(*inputs[0]->schema(), spec->predicate, &spec->functions));
   return inputs[0]->schema();
 }
 
 SchemaResult CheckSpec(DeriveSpec* spec, const std::vector<Plan>& inputs) {
   arrow::FieldVector fields = inputs[0]->schema()->fields();
   std::set<std::string_view> derived;
-  for (const NamedExpression& named : spec->expressions) {
+  for (NamedExpression& named : spec->expressions) {
     if (!derived.insert(named.name).second)
       return Error(ErrorKind::kUser, "a column is derived twice: ", Quoted(named.name));
     GNOMON_ASSIGN_OR_RETURN(auto field, FieldOf(*inputs[0]->schema(), named));

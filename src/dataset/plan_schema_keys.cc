@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <set>
 
 #include <arrow/type.h>
@@ -9,6 +8,7 @@
 #include "dataset/key_encoding_internal.h"
 #include "dataset/plan_internal.h"
 #include "table/column.h"
+#include "table/file_system.h"
 
 /// Nodes that look at many rows: join, aggregate, sort, repartition, union, write.
 namespace gnomon::dataset::internal {
@@ -37,23 +37,15 @@ DataTypePtr SignedOfWidth(int bits) {
 
 Status CheckJoinKeys(const JoinSpec& spec, const arrow::Schema& left, const arrow::Schema& right) {
   if (spec.left_keys.empty()) return Error(ErrorKind::kUser, "has no keys");
-  if (spec.left_keys.size() != spec.right_keys.size()) {
-    return Error(ErrorKind::kUser, "has ", spec.left_keys.size(), " keys on the left and ",
-                 spec.right_keys.size(), " on the right");
-  }
-  GNOMON_RETURN_NOT_OK(WithContext(CheckKeys(left, spec.left_keys, KeyUse::kJoin), "left"));
-  GNOMON_RETURN_NOT_OK(WithContext(CheckKeys(right, spec.right_keys, KeyUse::kJoin), "right"));
-  for (size_t i = 0; i < spec.left_keys.size(); ++i) {
+  GNOMON_RETURN_NOT_OK(CheckKeyPairs(left, spec.left_keys, right, spec.right_keys));
+  for (size_t i = 0; spec.type == JoinType::kFull && i < spec.left_keys.size(); ++i) {
     const auto& left_type = left.GetFieldByName(spec.left_keys[i])->type();
     const auto& right_type = right.GetFieldByName(spec.right_keys[i])->type();
-    Status status = CheckComparable(*left_type, *right_type);
-    if (status.ok() && spec.type == JoinType::kFull &&
-        CommonKeyType(left_type, right_type) == nullptr) {
-      status = Error(ErrorKind::kUser,
-                     "no type holds the keys of both sides of a full join: ", left_type->ToString(),
-                     " and ", right_type->ToString());
-    }
-    GNOMON_RETURN_NOT_OK(WithContext(status, Concat(spec.left_keys[i], " = ", spec.right_keys[i])));
+    if (CommonKeyType(left_type, right_type) != nullptr) continue;
+    return WithContext(
+        Error(ErrorKind::kUser, "no type holds the keys of both sides of a full join: ",
+              left_type->ToString(), " and ", right_type->ToString()),
+        Concat(spec.left_keys[i], " = ", spec.right_keys[i]));
   }
   return Status::OK();
 }
@@ -65,6 +57,22 @@ Status NameTaken(const std::string& name) {
 }
 
 }  // namespace
+
+Status CheckKeyPairs(const arrow::Schema& left, const std::vector<std::string>& left_keys,
+                     const arrow::Schema& right, const std::vector<std::string>& right_keys) {
+  if (left_keys.size() != right_keys.size()) {
+    return Error(ErrorKind::kUser, "has ", left_keys.size(), " keys on the left and ",
+                 right_keys.size(), " on the right");
+  }
+  GNOMON_RETURN_NOT_OK(WithContext(CheckKeys(left, left_keys, KeyUse::kJoin), "left"));
+  GNOMON_RETURN_NOT_OK(WithContext(CheckKeys(right, right_keys, KeyUse::kJoin), "right"));
+  for (size_t i = 0; i < left_keys.size(); ++i) {
+    const Status status = CheckComparable(*left.GetFieldByName(left_keys[i])->type(),
+                                          *right.GetFieldByName(right_keys[i])->type());
+    GNOMON_RETURN_NOT_OK(WithContext(status, Concat(left_keys[i], " = ", right_keys[i])));
+  }
+  return Status::OK();
+}
 
 DataTypePtr WiderType(const DataTypePtr& left, const DataTypePtr& right) {
   if (left->Equals(*right)) return left;
@@ -140,11 +148,8 @@ SchemaResult CheckSpec(AggregateSpec* spec, const std::vector<Plan>& inputs) {
                         item.function == AggregateFunction::kCountDistinct;
     const std::string name = pit::NameOf(item.function);
     if (item.name.empty()) item.name = item.column.empty() ? name : Concat(item.column, "_", name);
-    constexpr std::array kUnknown = {AggregateFunction::kLastK, AggregateFunction::kMedian,
-                                     AggregateFunction::kQuantile,
-                                     AggregateFunction::kMostFrequent};
-    if (std::ranges::find(kUnknown, item.function) != kUnknown.end())
-      return Error(ErrorKind::kUnsupported, "a group cannot be aggregated by ", name);
+    if (item.function == AggregateFunction::kCustom)
+      return Error(ErrorKind::kUnsupported, "a group cannot be aggregated by a plug-in");
     if (item.column.empty()) {
       if (item.function != AggregateFunction::kCount)
         return Error(ErrorKind::kUser, Quoted(item.name), " needs a column to aggregate");
@@ -152,8 +157,9 @@ SchemaResult CheckSpec(AggregateSpec* spec, const std::vector<Plan>& inputs) {
       continue;
     }
     GNOMON_ASSIGN_OR_RETURN(const int column, FindColumn(input, item.column, ""));
-    auto type = pit::ResultType({.function = item.function, .ddof = item.ddof},
-                                *input.field(column)->type());
+    auto type = pit::ResultType(
+        {.function = item.function, .k = item.k, .quantile = item.quantile, .ddof = item.ddof},
+        *input.field(column)->type());
     GNOMON_RETURN_NOT_OK(WithContext(type.status(), Quoted(item.column)));
     fields.push_back(arrow::field(item.name, *type, !counts));
   }
@@ -208,6 +214,12 @@ SchemaResult CheckSpec(WriteSpec* spec, const std::vector<Plan>& inputs) {
   if (spec->path.empty()) return Error(ErrorKind::kUser, "has no path");
   if (spec->row_group_rows <= 0)
     return Error(ErrorKind::kUser, "row_group_rows is not positive: ", spec->row_group_rows);
+  if (!spec->partition_by.empty() && table::IsObjectPath(spec->path)) {
+    return MakeError(
+        ErrorKind::kUnsupported,
+        Concat("a folder of objects cannot take another's place at once: ", spec->path), {},
+        "write one object without partition_by, or a local folder and copy it");
+  }
   const arrow::Schema& input = *inputs[0]->schema();
   GNOMON_RETURN_NOT_OK(CheckKeys(input, spec->partition_by, KeyUse::kJoin));
   if (!spec->partition_by.empty() &&

@@ -115,6 +115,31 @@ std::vector<Plan> EveryNode() {
   add(LimitSpec{5, 2}, {sales});
   add(SampleSpec{0.25, 42}, {sales});
   add(WriteSpec{"out", table::FileFormat::kCsv, {"dept"}, "none", 100}, {sales});
+  const auto at = arrow::field("at", arrow::timestamp(arrow::TimeUnit::MILLI));
+  const Plan labels = ValueOf(
+      MakeNode(InputSpec{"labels", arrow::schema({arrow::field("id", arrow::int64()), at})}));
+  const Plan events = ValueOf(MakeNode(InputSpec{
+      "events", arrow::schema({arrow::field("key", arrow::int32()), at->WithName("ts"),
+                               at->WithName("made"), arrow::field("v", arrow::int32())})}));
+  const TimeMatch match{.left_keys = {"id"},
+                        .right_keys = {"key"},
+                        .left_time = "at",
+                        .right_time = "ts",
+                        .created = "made",
+                        .filter_by_created = true,
+                        .created_before = -5};
+  add(AsOfJoinSpec{match, 7'000'000, {{"v", "v"}, {"v", "real", arrow::float64()}}},
+      {labels, events});
+  WindowAggregateSpec windows{.match = match};
+  windows.items = {{.function = pit::AggregateFunction::kLastK, .column = "v", .k = 3},
+                   {.function = pit::AggregateFunction::kQuantile,
+                    .column = "v",
+                    .name = "q",
+                    .window = 60'000'000,
+                    .quantile = 0.25,
+                    .input_type = arrow::int64(),
+                    .type = arrow::float64()}};
+  add(windows, {labels, events});
   return plans;
 }
 

@@ -1,6 +1,5 @@
 #include "dataset/scan.h"
 
-#include <cerrno>
 #include <charconv>
 #include <sys/stat.h>
 #include <unordered_map>
@@ -14,6 +13,7 @@
 #include "dataset/plan_internal.h"
 #include "dataset/scan_internal.h"
 #include "table/column.h"
+#include "table/file_system.h"
 
 namespace gnomon::dataset {
 
@@ -184,11 +184,9 @@ Status AddPartitionColumns(const std::vector<internal::PartitionPath>& paths, Sc
 namespace internal {
 
 Status StatFile(const std::string& path, int64_t* size, int64_t* modified_nanos) {
-  struct stat status = {};
-  if (::stat(path.c_str(), &status) != 0) return ErrnoError(errno, path);
-  *size = status.st_size;
-  *modified_nanos =
-      int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + int64_t{status.st_mtim.tv_nsec};
+  GNOMON_ASSIGN_OR_RETURN(const table::FileStamp stamp, table::StampOf(path));
+  *size = stamp.size;
+  *modified_nanos = stamp.state;
   return Status::OK();
 }
 

@@ -27,19 +27,6 @@ class MappedBuffer : public arrow::Buffer {
   std::shared_ptr<StoredBytes> owner_;
 };
 
-Status SpillError(int errno_value, std::string_view what, const std::string& folder) {
-  std::string hint;
-  if (errno_value == ENOSPC || errno_value == EDQUOT) {
-    hint = "free space there, or choose another spill folder";
-  } else if (errno_value == EMFILE || errno_value == ENFILE) {
-    hint = "raise the limit of open files (ulimit -n)";
-  } else {
-    hint = "choose a spill folder that exists and can be written";
-  }
-  return WithHint(ErrnoError(errno_value, Concat(what, " in spill folder ", Quoted(folder))),
-                  std::move(hint));
-}
-
 Result<FileDescriptor> OpenMemory() {
   FileDescriptor file(::memfd_create("gnomon-block", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!file.is_open()) {
@@ -75,6 +62,19 @@ int CopyAll(int from, int to, int64_t size) {
 }
 
 }  // namespace
+
+Status SpillError(int errno_value, std::string_view what, const std::string& folder) {
+  std::string hint;
+  if (errno_value == ENOSPC || errno_value == EDQUOT) {
+    hint = "free space there, or choose another spill folder";
+  } else if (errno_value == EMFILE || errno_value == ENFILE) {
+    hint = "raise the limit of open files (ulimit -n)";
+  } else {
+    hint = "choose a spill folder that exists and can be written";
+  }
+  return WithHint(ErrnoError(errno_value, Concat(what, " in spill folder ", Quoted(folder))),
+                  std::move(hint));
+}
 
 std::string DefaultSpillFolder() {
   const char* variable = std::getenv("TMPDIR");

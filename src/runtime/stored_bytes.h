@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include <arrow/buffer.h>
 #include <arrow/io/interfaces.h>
@@ -22,6 +23,9 @@ std::string DefaultSpillFolder();
 /// temporary name that is removed at once. Nothing is left behind by a crash. Errors name the
 /// folder and say what to do.
 Result<FileDescriptor> OpenUnnamedFile(const std::string& folder);
+
+/// What went wrong with a file in a spill folder, and what to do about it.
+Status SpillError(int errno_value, std::string_view what, const std::string& folder);
 
 /// Finished, immutable bytes in memory (a sealed memfd) or in an unnamed file. In memory they stay
 /// reserved from the budget until the last owner (store or reader) is gone. Thread-safe.

@@ -97,10 +97,12 @@ class CsvWriter : public FormatWriter {
 
 Result<std::unique_ptr<FileSource>> OpenCsvFile(const std::string& path,
                                                 const std::shared_ptr<arrow::Schema>& like) {
-  GNOMON_ASSIGN_OR_RETURN(auto reader, OpenCsvReader(path, like));
+  GNOMON_ASSIGN_OR_RETURN(auto version, FileVersion::Of(path));
+  auto reader = OpenCsvReader(path, like);
+  if (!reader.ok()) return version.Explain(path, reader.status());
   return MakeSequentialSource(
-      path, std::move(reader), [path, like] { return OpenCsvReader(path, like); }, -1,
-      ErrorKind::kUser);
+      path, std::move(version), *std::move(reader),
+      [path, like] { return OpenCsvReader(path, like); }, -1, ErrorKind::kUser);
 }
 
 Result<std::unique_ptr<FormatWriter>> MakeCsvWriter(const Sink& sink,

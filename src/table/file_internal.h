@@ -12,13 +12,11 @@
 #include <arrow/type_fwd.h>
 
 #include "table/file.h"
+#include "table/file_system_internal.h"
 #include "table/partitioned_table.h"
 
 /// What the formats give to file.cc, which reads many files as one table, and to file_writer.cc.
 namespace gnomon::table::internal {
-
-/// Local path of a path or file:// address; other schemes are kUnsupported.
-Result<std::string> LocalPath(const std::string& path);
 
 struct ScanRequest {
   std::vector<int> columns;  ///< indices into the file's schema, in the order wanted
@@ -78,8 +76,9 @@ Result<arrow::ArrayVector> GatherFromStream(BatchStream* stream, const arrow::Sc
 using OpenReader = std::function<Result<std::shared_ptr<arrow::RecordBatchReader>>()>;
 
 /// A source over a format that can only be read from beginning to end. `first` is the first reader,
-/// already open; further scans call `open`. `invalid` is the kind of what Arrow calls invalid.
-std::unique_ptr<FileSource> MakeSequentialSource(std::string path,
+/// already open, and `version` was taken before; further scans call `open`. `invalid` is the kind
+/// of what Arrow calls invalid.
+std::unique_ptr<FileSource> MakeSequentialSource(std::string path, FileVersion version,
                                                  std::shared_ptr<arrow::RecordBatchReader> first,
                                                  OpenReader open, int64_t num_rows,
                                                  ErrorKind invalid);
@@ -103,24 +102,8 @@ inline bool HasFooter(FileFormat format) {
 /// Types of CSV and JSON lines are inferred from this many bytes at the beginning of a file.
 inline constexpr int32_t kInferenceBytes = 64 << 20;
 
-/// Which bytes a path stands for: differs when the file was replaced or written to.
-struct FileVersion {
-  uint64_t device = 0;
-  uint64_t inode = 0;
-  int64_t size = 0;
-  int64_t modified = 0;  ///< nanoseconds
-
-  static Result<FileVersion> Of(const std::string& path);
-  /// kConflict when the file was replaced or written to since, kNotFound when it is gone. For who
-  /// opens it again with what was read of it before.
-  Status RequireSame(const std::string& path) const;
-  /// kConflict when the file was written to since; a replaced or removed one stays as it was for
-  /// who has it open.
-  Status RequireNotWritten(const std::string& path) const;
-  bool operator==(const FileVersion&) const = default;
-};
-
-/// Opens a file for reading: kNotFound, kDenied, kDataLoss when it is empty.
+/// Opens a file for reading: kNotFound, kDenied, kDataLoss when it is empty. An object is an
+/// ObjectFile.
 Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenInput(const std::string& path);
 /// The same, decompressed when the name ends in .gz.
 Result<std::shared_ptr<arrow::io::InputStream>> OpenTextInput(const std::string& path);

@@ -1,12 +1,11 @@
 #include <arrow/io/compressed.h>
-#include <arrow/io/file.h>
+#include <arrow/io/interfaces.h>
 #include <arrow/record_batch.h>
 #include <arrow/table.h>
 #include <arrow/type.h>
 #include <arrow/util/compression.h>
 
 #include "base/fault.h"
-#include "base/files.h"
 #include "table/file_internal.h"
 
 namespace gnomon::table {
@@ -46,9 +45,10 @@ class AtomicTableWriter : public TableWriter {
     if (options.row_group_rows <= 0) {
       return Error(ErrorKind::kUser, "row_group_rows is not positive: ", options.row_group_rows);
     }
-    GNOMON_ASSIGN_OR_RETURN(auto file, AtomicFile::Create(local));
+    GNOMON_ASSIGN_OR_RETURN(const auto system, internal::FileSystem::Of(local));
+    GNOMON_ASSIGN_OR_RETURN(auto output, system->Create(local));
     auto writer = std::unique_ptr<AtomicTableWriter>(
-        new AtomicTableWriter(context, local, schema, std::move(file)));
+        new AtomicTableWriter(context, local, schema, std::move(output)));
     GNOMON_RETURN_NOT_OK(
         FileError(writer->OpenFormat(format, options), local, ErrorKind::kInternal));
     return writer;
@@ -71,26 +71,24 @@ class AtomicTableWriter : public TableWriter {
       GNOMON_RETURN_NOT_OK(context_.Check());
       GNOMON_RETURN_NOT_OK(format_->Finish());
       if (compressed_ != nullptr) GNOMON_RETURN_NOT_OK(compressed_->Close());
-      GNOMON_RETURN_NOT_OK(sink_->Close());
-      return file_.Commit();
+      return output_->Commit();
     });
   }
 
  private:
   AtomicTableWriter(Context context, std::string path, std::shared_ptr<arrow::Schema> schema,
-                    AtomicFile file)
+                    std::unique_ptr<internal::AtomicOutput> output)
       : context_(std::move(context)),
         path_(std::move(path)),
         schema_(std::move(schema)),
-        file_(std::move(file)) {}
+        output_(std::move(output)) {}
 
   Status OpenFormat(FileFormat format, const WriteOptions& options) {
-    GNOMON_ASSIGN_OR_RETURN(sink_, arrow::io::FileOutputStream::Open(file_.temporary_path()));
-    internal::Sink sink = sink_;
+    internal::Sink sink = output_->stream();
     if (ToLower(path_).ends_with(".gz")) {
       GNOMON_ASSIGN_OR_RETURN(codec_, arrow::util::Codec::Create(arrow::Compression::GZIP));
       GNOMON_ASSIGN_OR_RETURN(compressed_,
-                              arrow::io::CompressedOutputStream::Make(codec_.get(), sink_));
+                              arrow::io::CompressedOutputStream::Make(codec_.get(), sink));
       sink = compressed_;
     }
     GNOMON_ASSIGN_OR_RETURN(format_, MakeFormatWriter(format, sink, schema_, options));
@@ -107,8 +105,7 @@ class AtomicTableWriter : public TableWriter {
   Context context_;
   std::string path_;
   std::shared_ptr<arrow::Schema> schema_;
-  AtomicFile file_;  ///< removed after the streams are closed
-  std::shared_ptr<arrow::io::OutputStream> sink_;
+  std::unique_ptr<internal::AtomicOutput> output_;  ///< given up after the formats are closed
   std::unique_ptr<arrow::util::Codec> codec_;
   std::shared_ptr<arrow::io::OutputStream> compressed_;
   std::unique_ptr<FormatWriter> format_;

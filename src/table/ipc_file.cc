@@ -106,13 +106,15 @@ class IpcWriter : public FormatWriter {
 }  // namespace
 
 Result<std::unique_ptr<FileSource>> OpenIpcFile(const std::string& path) {
-  GNOMON_ASSIGN_OR_RETURN(auto opened, OpenIpc(path));
+  GNOMON_ASSIGN_OR_RETURN(auto version, FileVersion::Of(path));
+  auto opened = OpenIpc(path);
+  if (!opened.ok()) return version.Explain(path, opened.status());
   OpenReader open = [path]() -> Result<std::shared_ptr<arrow::RecordBatchReader>> {
     GNOMON_ASSIGN_OR_RETURN(auto again, OpenIpc(path));
     return std::move(again.reader);
   };
-  return MakeSequentialSource(path, std::move(opened.reader), std::move(open), opened.num_rows,
-                              ErrorKind::kDataLoss);
+  return MakeSequentialSource(path, std::move(version), std::move(opened->reader), std::move(open),
+                              opened->num_rows, ErrorKind::kDataLoss);
 }
 
 Result<std::unique_ptr<FormatWriter>> MakeIpcWriter(const Sink& sink,

@@ -190,10 +190,12 @@ Result<std::shared_ptr<arrow::RecordBatchReader>> OpenJsonReader(
 
 Result<std::unique_ptr<FileSource>> OpenJsonFile(const std::string& path,
                                                  const std::shared_ptr<arrow::Schema>& like) {
-  GNOMON_ASSIGN_OR_RETURN(auto reader, OpenJsonReader(path, like));
+  GNOMON_ASSIGN_OR_RETURN(auto version, FileVersion::Of(path));
+  auto reader = OpenJsonReader(path, like);
+  if (!reader.ok()) return version.Explain(path, reader.status());
   return MakeSequentialSource(
-      path, std::move(reader), [path, like] { return OpenJsonReader(path, like); }, -1,
-      ErrorKind::kUser);
+      path, std::move(version), *std::move(reader),
+      [path, like] { return OpenJsonReader(path, like); }, -1, ErrorKind::kUser);
 }
 
 }  // namespace gnomon::table::internal

@@ -9,6 +9,7 @@
 
 #include <arrow/array.h>
 #include <arrow/type.h>
+#include <arrow/util/byte_size.h>
 
 #include "base/ids.h"
 #include "table/key_column_internal.h"
@@ -248,6 +249,30 @@ Status KeyIndex::Insert(const std::vector<std::shared_ptr<arrow::Array>>& column
   return Status::OK();
 }
 
+Status KeyIndex::Insert(const std::vector<std::shared_ptr<arrow::Array>>& columns,
+                        std::span<int32_t> ids, MemoryReservation* memory) {
+  const auto num_rows = static_cast<int64_t>(ids.size());
+  if (memory->TryGrow(BytesToInsert(columns, num_rows))) {
+    GNOMON_RETURN_NOT_OK(Insert(columns, ids));
+    memory->Shrink(std::max<int64_t>(0, memory->bytes() - num_bytes()));
+    return Status::OK();
+  }
+  // Most keys are often known: how many are not costs a look at each, a few rows at a time since
+  // they may bring one key several times.
+  for (int64_t begin = 0; begin < num_rows; begin += kBatchRows) {
+    const int64_t count = std::min(kBatchRows, num_rows - begin);
+    const auto some = ids.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
+    std::vector<std::shared_ptr<arrow::Array>> slices;
+    for (const auto& column : columns) slices.push_back(column->Slice(begin, count));
+    GNOMON_RETURN_NOT_OK(Find(slices, some));
+    GNOMON_RETURN_NOT_OK(
+        memory->Grow(BytesToInsert(slices, std::ranges::count(some, KeyIndex::kAbsent))));
+    GNOMON_RETURN_NOT_OK(Insert(slices, some));
+    memory->Shrink(std::max<int64_t>(0, memory->bytes() - num_bytes()));
+  }
+  return Status::OK();
+}
+
 Status KeyIndex::Find(const std::vector<std::shared_ptr<arrow::Array>>& columns,
                       std::span<int32_t> ids) const {
   GNOMON_ASSIGN_OR_RETURN(const auto keys, impl_->Canonical(columns, ids.size(), /*find=*/true));
@@ -273,8 +298,42 @@ Status KeyIndex::Find(const std::vector<std::shared_ptr<arrow::Array>>& columns,
   return Status::OK();
 }
 
+Status KeyIndex::Partition(const std::vector<std::shared_ptr<arrow::Array>>& columns,
+                           int32_t num_partitions, std::span<int32_t> partitions) const {
+  GNOMON_ASSIGN_OR_RETURN(const auto keys,
+                          impl_->Canonical(columns, partitions.size(), /*find=*/false));
+  // The low bits: the tables of one partition's keys go by the high ones.
+  const auto partition_of = [&](const auto& /*key*/, uint64_t hash) {
+    return static_cast<int32_t>((hash & 0xffff'ffff) * static_cast<uint64_t>(num_partitions) >> 32);
+  };
+  try {
+    std::visit(
+        [&](const auto& table) { LookUp(table, keys, impl_->classes, partitions, partition_of); },
+        impl_->table);
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorKind::kExhausted, "out of memory for hashing join keys: ", partitions.size(),
+                 " rows");
+  }
+  return Status::OK();
+}
+
 int64_t KeyIndex::size() const {
   return std::visit([](const auto& table) { return table.size(); }, impl_->table);
+}
+
+int64_t KeyIndex::num_bytes() const {
+  return std::visit([](const auto& table) { return table.num_bytes(); }, impl_->table);
+}
+
+int64_t KeyIndex::BytesToInsert(const std::vector<std::shared_ptr<arrow::Array>>& columns,
+                                int64_t new_keys) const {
+  int64_t key_bytes = 0;
+  for (const auto& column : columns) {
+    // Beside its bytes a part of a key has a length, or a tag and its words.
+    key_bytes += arrow::util::ReferencedBufferSize(*column).ValueOr(0) + 17 * new_keys;
+  }
+  return std::visit([&](const auto& table) { return table.BytesToAdd(new_keys, key_bytes); },
+                    impl_->table);
 }
 
 }  // namespace gnomon::table

@@ -8,6 +8,7 @@
 #include <arrow/type_fwd.h>
 
 #include "base/error.h"
+#include "base/memory_reservation.h"
 
 namespace gnomon::table {
 
@@ -30,11 +31,26 @@ class KeyIndex {
   /// Adds the keys of the rows; ids[i] is row i's id. All arrays have ids.size() rows.
   /// kUser when a column's type cannot be compared with the one given to Make.
   Status Insert(const std::vector<std::shared_ptr<arrow::Array>>& columns, std::span<int32_t> ids);
+  /// Insert that takes the memory of the index from `memory` beforehand: kExhausted when the budget
+  /// refuses, with some of the keys added. The first, small table of an index is free.
+  Status Insert(const std::vector<std::shared_ptr<arrow::Array>>& columns, std::span<int32_t> ids,
+                MemoryReservation* memory);
   /// Looks the keys up without adding.
   Status Find(const std::vector<std::shared_ptr<arrow::Array>>& columns,
               std::span<int32_t> ids) const;
 
+  /// Cuts rows up by key without keeping any: partitions[i] is in [0, num_partitions), or kNull.
+  /// Equal keys fall into one partition, in this build.
+  Status Partition(const std::vector<std::shared_ptr<arrow::Array>>& columns,
+                   int32_t num_partitions, std::span<int32_t> partitions) const;
+
   int64_t size() const;
+  /// Memory of the index.
+  int64_t num_bytes() const;
+  /// What inserting these rows may take beside num_bytes(), at most and for a moment, when
+  /// `new_keys` of them bring a new key.
+  int64_t BytesToInsert(const std::vector<std::shared_ptr<arrow::Array>>& columns,
+                        int64_t new_keys) const;
 
  private:
   KeyIndex();

@@ -6,6 +6,8 @@
 #include <arrow/scalar.h>
 #include <doctest/doctest.h>
 
+#include "base/memory.h"
+#include "table/column.h"
 #include "table/random_column.h"
 
 namespace gnomon::table {
@@ -136,6 +138,69 @@ TEST_CASE("a million keys are found again") {
   CHECK(Find(index, {keys}) == ids);
   CHECK(ids.front() == 0);
   CHECK(ids.back() == kKeys - 1);
+}
+
+TEST_CASE("rows are cut up by key alike in every width and batch") {
+  Random random(11);
+  const auto narrow = RandomArray(arrow::int32(), 3000, &random);
+  const auto wide = ValueOf(CastLossless(narrow, arrow::int64()));
+  const KeyIndex index = ValueOf(KeyIndex::Make({arrow::int64()}));
+  Ids partitions(3000);
+  Ids others(3000);
+  gnomon::test::RequireOk(index.Partition({narrow}, 7, partitions));
+  gnomon::test::RequireOk(index.Partition({wide}, 7, others));
+  CHECK(partitions == others);
+  std::map<int32_t, int> sizes;
+  for (size_t row = 0; row < partitions.size(); ++row) {
+    const bool is_null = narrow->IsNull(static_cast<int64_t>(row));
+    CHECK((partitions[row] == KeyIndex::kNull) == is_null);
+    if (!is_null) ++sizes[partitions[row]];
+  }
+  CHECK(sizes.begin()->first == 0);
+  CHECK(sizes.rbegin()->first == 6);
+}
+
+TEST_CASE("an index takes no more memory than it announced") {
+  for (const auto& type : {arrow::int64(), arrow::utf8()}) {
+    CAPTURE(type->ToString());
+    Random random(7);
+    KeyIndex index = ValueOf(KeyIndex::Make({type, arrow::int32()}));
+    const int64_t empty = index.num_bytes();
+    for (int round = 0; round < 30; ++round) {
+      const Arrays columns = {RandomArray(type, 5000, &random),
+                              RandomArray(arrow::int32(), 5000, &random)};
+      const int64_t before = index.num_bytes();
+      const int64_t announced = index.BytesToInsert(columns, 5000);
+      Insert(&index, columns);
+      CHECK(index.num_bytes() <= before + announced);
+    }
+    CHECK(index.num_bytes() > empty);
+    CHECK(index.num_bytes() >= index.size() * 8);
+  }
+}
+
+TEST_CASE("an index grows within its reservation, whatever its rows bring") {
+  Random random(8);
+  const auto keys = RandomArray(arrow::int64(), 20'000, &random);
+  KeyIndex roomy = ValueOf(KeyIndex::Make({arrow::int64()}));
+  const Ids expected = Insert(&roomy, {keys});
+  // The last growth stands beside the table before it.
+  for (const int64_t limit : {2 * roomy.num_bytes(), 20'000 + roomy.num_bytes() * 3 / 2}) {
+    MemoryBudget budget("test", limit);
+    KeyIndex index = ValueOf(KeyIndex::Make({arrow::int64()}));
+    MemoryReservation memory(&budget);
+    Ids ids(20'000);
+    gnomon::test::RequireOk(index.Insert({keys}, ids, &memory));
+    CHECK(ids == expected);
+    CHECK(memory.bytes() == index.num_bytes());
+  }
+  MemoryBudget small("test", roomy.num_bytes() / 2);
+  KeyIndex index = ValueOf(KeyIndex::Make({arrow::int64()}));
+  MemoryReservation memory(&small);
+  Ids ids(20'000);
+  const Status refused = index.Insert({keys}, ids, &memory);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(KindOf(refused) == ErrorKind::kExhausted);
 }
 
 TEST_CASE("integers of any width and sign are compared by value") {

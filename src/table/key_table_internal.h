@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
@@ -50,6 +51,17 @@ class KeyTable {
   KeyTable() { Allocate(kFirstTableBits); }
 
   int64_t size() const { return size_; }
+  int64_t num_bytes() const {
+    return static_cast<int64_t>(slots_.size() * sizeof(Slot)) + store_.num_bytes();
+  }
+  /// Of `keys` new keys with so many bytes: the new memory that stands beside the old one while
+  /// this grows.
+  int64_t BytesToAdd(int64_t keys, int64_t key_bytes) const {
+    uint64_t slots = slots_.size();
+    while (static_cast<uint64_t>(size_ + keys) * 2 > slots - 1) slots *= 2;
+    const int64_t grown = slots == slots_.size() ? 0 : static_cast<int64_t>(slots * sizeof(Slot));
+    return grown + store_.BytesToAdd(keys, key_bytes);
+  }
   void Prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash >> shift_]); }
 
   int32_t Find(const Key& key, uint64_t hash) const {
@@ -117,6 +129,8 @@ struct WordStore {
   }
   Slot Add(const Key& key, uint64_t /*hash*/, int32_t id) const { return {key.words, key.tag, id}; }
   uint64_t HashOf(const Slot& slot) const { return Key{slot.words, slot.tag}.Hash(); }
+  int64_t num_bytes() const { return 0; }
+  int64_t BytesToAdd(int64_t /*keys*/, int64_t /*key_bytes*/) const { return 0; }
 };
 
 class BytesStore {
@@ -139,8 +153,24 @@ class BytesStore {
     return {static_cast<uint32_t>(hash), id};
   }
   uint64_t HashOf(const Slot& slot) const { return hashes_[static_cast<size_t>(slot.id)]; }
+  int64_t num_bytes() const {
+    return static_cast<int64_t>(arena_.capacity() + starts_.capacity() * sizeof(size_t) +
+                                hashes_.capacity() * sizeof(uint64_t));
+  }
+  int64_t BytesToAdd(int64_t keys, int64_t key_bytes) const {
+    return Grown(arena_, key_bytes) + Grown(starts_, keys) + Grown(hashes_, keys);
+  }
 
  private:
+  /// Bytes of a new buffer, when `more` elements do not fit the present one.
+  template <typename Buffer>
+  static int64_t Grown(const Buffer& buffer, int64_t more) {
+    const size_t needed = buffer.size() + static_cast<size_t>(more);
+    if (needed <= buffer.capacity()) return 0;
+    return static_cast<int64_t>(std::max(needed, 2 * buffer.capacity()) *
+                                sizeof(typename Buffer::value_type));
+  }
+
   std::string arena_;
   std::vector<size_t> starts_ = {0};
   std::vector<uint64_t> hashes_;

@@ -109,13 +109,13 @@ std::shared_ptr<arrow::Schema> WrittenSchema(const arrow::Schema& file,
 class ParquetStream : public BatchStream {
  public:
   static Result<std::unique_ptr<BatchStream>> Make(const Context& context, std::string path,
-                                                   const FileVersion& version,
+                                                   FileVersion version,
                                                    std::shared_ptr<ParquetReader> reader,
                                                    std::shared_ptr<arrow::Schema> schema,
                                                    const ScanRequest& request,
                                                    const std::vector<int>& groups) {
     auto stream = std::unique_ptr<ParquetStream>(
-        new ParquetStream(context, std::move(path), version, std::move(reader)));
+        new ParquetStream(context, std::move(path), std::move(version), std::move(reader)));
     for (const int group : groups) {
       stream->rows_left_ +=
           stream->reader_->parquet_reader()->metadata()->RowGroup(group)->num_rows();
@@ -138,19 +138,23 @@ class ParquetStream : public BatchStream {
       return nullptr;
     }
     arrow::ArrayVector columns(decoders_.size());
-    GNOMON_RETURN_NOT_OK(
+    const Status decoded =
         ParallelFor(context_, static_cast<int64_t>(decoders_.size()), [&](int64_t i) {
           const auto column = static_cast<size_t>(i);
           return GuardedRead(path_, [&] { return Decode(column, rows, &columns[column]); });
-        }));
+        });
+    GNOMON_RETURN_NOT_OK(version_.Explain(path_, decoded));
     rows_left_ -= rows;
     return arrow::RecordBatch::Make(schema_, rows, std::move(columns));
   }
 
  private:
-  ParquetStream(const Context& context, std::string path, const FileVersion& version,
+  ParquetStream(const Context& context, std::string path, FileVersion version,
                 std::shared_ptr<ParquetReader> reader)
-      : context_(context), path_(std::move(path)), version_(version), reader_(std::move(reader)) {}
+      : context_(context),
+        path_(std::move(path)),
+        version_(std::move(version)),
+        reader_(std::move(reader)) {}
 
   /// A decoder gives a batch in pieces when strings do not fit one array.
   Status Decode(size_t column, int64_t rows, std::shared_ptr<arrow::Array>* out) {
@@ -181,15 +185,16 @@ class ParquetStream : public BatchStream {
   std::vector<std::unique_ptr<arrow::RecordBatchReader>> decoders_;
 };
 
-/// Keeps the metadata, not the file.
+/// Keeps the metadata, not the file. An object, of which nothing is held, keeps its first reader,
+/// and each that reads rows has a reader of its own that knows what will be read.
 class ParquetSource : public FileSource {
  public:
-  ParquetSource(std::string path, FileVersion version,
-                std::shared_ptr<parquet::FileMetaData> metadata,
+  ParquetSource(std::string path, FileVersion version, const OpenedParquet& opened,
                 std::shared_ptr<arrow::Schema> file_schema)
       : path_(std::move(path)),
-        version_(version),
-        metadata_(std::move(metadata)),
+        version_(std::move(version)),
+        metadata_(opened.reader->parquet_reader()->metadata()),
+        first_reader_(opened.object == nullptr ? nullptr : opened.reader),
         file_schema_(std::move(file_schema)),
         schema_(WrittenSchema(*file_schema_, *metadata_)) {}
 
@@ -199,22 +204,26 @@ class ParquetSource : public FileSource {
   Result<std::unique_ptr<BatchStream>> Scan(const Context& context, const ScanRequest& request,
                                             ReadStats* stats) override {
     return GuardedRead(path_, [&]() -> Result<std::unique_ptr<BatchStream>> {
-      GNOMON_ASSIGN_OR_RETURN(auto reader, OpenAgain());
-      GNOMON_ASSIGN_OR_RETURN(const auto groups, SelectRowGroups(*reader, request, stats));
-      return ParquetStream::Make(context, path_, version_, std::move(reader),
+      GNOMON_ASSIGN_OR_RETURN(const auto opened, OpenAgain());
+      GNOMON_ASSIGN_OR_RETURN(const auto groups, SelectRowGroups(*opened.reader, request, stats));
+      GNOMON_RETURN_NOT_OK(AnnounceChunks(opened, groups, request.columns));
+      return ParquetStream::Make(context, path_, version_, opened.reader,
                                  SchemaOf(*file_schema_, request.columns), request, groups);
     });
   }
 
   Result<std::shared_ptr<arrow::Table>> Read(const Context& context, const ScanRequest& request,
                                              ReadStats* stats) override {
-    return GuardedRead(path_, [&]() -> Result<std::shared_ptr<arrow::Table>> {
-      GNOMON_ASSIGN_OR_RETURN(const auto reader, OpenAgain());
-      GNOMON_ASSIGN_OR_RETURN(const auto groups, SelectRowGroups(*reader, request, stats));
-      GNOMON_ASSIGN_OR_RETURN(auto table, ReadRowGroups(context, *reader, request, groups));
+    auto read = GuardedRead(path_, [&]() -> Result<std::shared_ptr<arrow::Table>> {
+      GNOMON_ASSIGN_OR_RETURN(const auto opened, OpenAgain());
+      GNOMON_ASSIGN_OR_RETURN(const auto groups, SelectRowGroups(*opened.reader, request, stats));
+      GNOMON_RETURN_NOT_OK(AnnounceChunks(opened, groups, request.columns));
+      GNOMON_ASSIGN_OR_RETURN(auto table, ReadRowGroups(context, *opened.reader, request, groups));
       GNOMON_RETURN_NOT_OK(version_.RequireNotWritten(path_));
       return table;
     });
+    if (!read.ok()) return version_.Explain(path_, read.status());
+    return read;
   }
 
   int64_t num_parts() const override { return metadata_->num_row_groups(); }
@@ -244,10 +253,8 @@ class ParquetSource : public FileSource {
   Result<std::unique_ptr<BatchStream>> ScanPart(const Context& context, int64_t part,
                                                 const ScanRequest& request) override {
     return GuardedRead(path_, [&]() -> Result<std::unique_ptr<BatchStream>> {
-      GNOMON_ASSIGN_OR_RETURN(auto reader, Reader());
-      return ParquetStream::Make(context, path_, version_, std::move(reader),
-                                 SchemaOf(*file_schema_, request.columns), request,
-                                 {static_cast<int>(part)});
+      GNOMON_ASSIGN_OR_RETURN(auto reader, ReaderOfPart(part, request.columns));
+      return StreamOf(context, part, request, std::move(reader));
     });
   }
 
@@ -255,8 +262,8 @@ class ParquetSource : public FileSource {
   Result<arrow::ArrayVector> GatherPart(const Context& context, int64_t part,
                                         const std::vector<int>& columns,
                                         std::span<const int64_t> rows) override {
-    return GuardedRead(path_, [&]() -> Result<arrow::ArrayVector> {
-      GNOMON_ASSIGN_OR_RETURN(const auto reader, Reader());
+    auto picked = GuardedRead(path_, [&]() -> Result<arrow::ArrayVector> {
+      GNOMON_ASSIGN_OR_RETURN(const auto reader, ReaderOfPart(part, columns));
       const auto group = reader->parquet_reader()->RowGroup(static_cast<int>(part));
       arrow::ArrayVector gathered;
       for (const int column : columns) {
@@ -270,13 +277,17 @@ class ParquetSource : public FileSource {
         }
         GNOMON_ASSIGN_OR_RETURN(
             const auto stream,
-            ScanPart(context, part, {.columns = {column}, .time_column = -1, .time_range = {}}));
+            StreamOf(context, part, {.columns = {column}, .time_column = -1, .time_range = {}},
+                     reader));
         GNOMON_ASSIGN_OR_RETURN(
-            auto values, GatherFromStream(stream.get(), *SchemaOf(*file_schema_, {column}), rows));
-        gathered.push_back(std::move(values[0]));
+            auto decoded, GatherFromStream(stream.get(), *SchemaOf(*file_schema_, {column}), rows));
+        gathered.push_back(std::move(decoded[0]));
       }
+      if (first_reader_ != nullptr) GNOMON_RETURN_NOT_OK(version_.RequireNotWritten(path_));
       return gathered;
     });
+    if (!picked.ok()) return version_.Explain(path_, picked.status());
+    return picked;
   }
 
  private:
@@ -285,19 +296,41 @@ class ParquetSource : public FileSource {
   }
 
   /// Shared by all who read parts at the same time; the file is closed when the last of them is
-  /// done. kConflict when it is no longer the file whose metadata we have.
+  /// done. kConflict when it is no longer the file whose metadata we have. Of an object, for what
+  /// the metadata says only.
   Result<std::shared_ptr<ParquetReader>> Reader() const {
+    if (first_reader_ != nullptr) return first_reader_;
     const MutexLock lock(mutex_);
     if (auto reader = reader_.lock()) return reader;
-    GNOMON_ASSIGN_OR_RETURN(auto reader, OpenAgain());
-    reader_ = reader;
-    return reader;
+    GNOMON_ASSIGN_OR_RETURN(const auto opened, OpenAgain());
+    reader_ = opened.reader;
+    return opened.reader;
+  }
+
+  /// To read each of the columns once.
+  Result<std::shared_ptr<ParquetReader>> ReaderOfPart(int64_t part,
+                                                      const std::vector<int>& columns) const {
+    if (first_reader_ == nullptr) return Reader();
+    GNOMON_ASSIGN_OR_RETURN(const auto opened, OpenAgain());
+    GNOMON_RETURN_NOT_OK(AnnounceChunks(opened, {static_cast<int>(part)}, columns));
+    return opened.reader;
+  }
+
+  Result<std::unique_ptr<BatchStream>> StreamOf(const Context& context, int64_t part,
+                                                const ScanRequest& request,
+                                                std::shared_ptr<ParquetReader> reader) const {
+    return ParquetStream::Make(context, path_, version_, std::move(reader),
+                               SchemaOf(*file_schema_, request.columns), request,
+                               {static_cast<int>(part)});
   }
 
   /// With the metadata that we have, which says where everything lies.
-  Result<std::shared_ptr<ParquetReader>> OpenAgain() const {
-    GNOMON_RETURN_NOT_OK(version_.RequireSame(path_));
-    return OpenParquetReader(path_, metadata_);
+  Result<OpenedParquet> OpenAgain() const {
+    if (first_reader_ == nullptr) GNOMON_RETURN_NOT_OK(version_.RequireSame(path_));
+    GNOMON_ASSIGN_OR_RETURN(auto opened, OpenParquet(path_, metadata_));
+    if (opened.object != nullptr)
+      GNOMON_RETURN_NOT_OK(version_.RequireEqual(opened.object->version(), path_));
+    return opened;
   }
 
   /// One task a row group and column.
@@ -340,6 +373,7 @@ class ParquetSource : public FileSource {
   std::string path_;
   FileVersion version_;
   std::shared_ptr<parquet::FileMetaData> metadata_;
+  std::shared_ptr<ParquetReader> first_reader_;  ///< of an object; null: a local file
   std::shared_ptr<arrow::Schema> file_schema_;
   std::shared_ptr<arrow::Schema> schema_;
   mutable Mutex mutex_;
@@ -350,12 +384,16 @@ class ParquetSource : public FileSource {
 
 Result<std::unique_ptr<FileSource>> OpenParquetFile(const std::string& path) {
   return GuardedRead(path, [&]() -> Result<std::unique_ptr<FileSource>> {
-    GNOMON_ASSIGN_OR_RETURN(const auto reader, OpenParquetReader(path, nullptr));
-    GNOMON_ASSIGN_OR_RETURN(const FileVersion version, FileVersion::Of(path));
+    GNOMON_ASSIGN_OR_RETURN(const OpenedParquet opened, OpenParquet(path, nullptr));
+    FileVersion version;
+    if (opened.object != nullptr) {
+      version = opened.object->version();
+    } else {
+      GNOMON_ASSIGN_OR_RETURN(version, FileVersion::Of(path));
+    }
     std::shared_ptr<arrow::Schema> schema;
-    GNOMON_RETURN_NOT_OK(reader->GetSchema(&schema));
-    return std::make_unique<ParquetSource>(path, version, reader->parquet_reader()->metadata(),
-                                           std::move(schema));
+    GNOMON_RETURN_NOT_OK(opened.reader->GetSchema(&schema));
+    return std::make_unique<ParquetSource>(path, std::move(version), opened, std::move(schema));
   });
 }
 

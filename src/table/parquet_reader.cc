@@ -29,6 +29,11 @@ constexpr int64_t kBufferBytes = int64_t{64} * 1024;
 Status CheckMagic(arrow::io::RandomAccessFile* file, const std::string& path) {
   GNOMON_ASSIGN_OR_RETURN(const int64_t size, file->GetSize());
   std::array<char, 4> bytes = {};
+  if (IsObjectPath(path) && size >= kSmallestFile) {
+    // The beginning would cost a request of its own; the end comes with the footer.
+    GNOMON_RETURN_NOT_OK(file->ReadAt(size - 4, 4, bytes.data()).status());
+    if (std::string_view(bytes.data(), bytes.size()) == kMagic) return Status::OK();
+  }
   GNOMON_RETURN_NOT_OK(file->ReadAt(0, 4, bytes.data()).status());
   const std::string_view magic(bytes.data(), bytes.size());
   if (magic == kEncryptedMagic)
@@ -55,23 +60,46 @@ int64_t ScalarTime(const arrow::Scalar& scalar) {
 
 }  // namespace
 
-Result<std::shared_ptr<ParquetReader>> OpenParquetReader(
-    const std::string& path, const std::shared_ptr<parquet::FileMetaData>& metadata) {
+Result<OpenedParquet> OpenParquet(const std::string& path,
+                                  const std::shared_ptr<parquet::FileMetaData>& metadata) {
   GNOMON_ASSIGN_OR_RETURN(auto file, OpenInput(path));
   if (metadata == nullptr) GNOMON_RETURN_NOT_OK(CheckMagic(file.get(), path));
   parquet::ArrowReaderProperties properties;
   properties.set_use_threads(false);
   // Pre-buffering changes the reader, which several threads share here.
   properties.set_pre_buffer(false);
-  // Page by page instead of whole column chunks: less memory, and the same memory again and again.
   parquet::ReaderProperties reader_properties;
-  reader_properties.enable_buffered_stream();
-  reader_properties.set_buffer_size(kBufferBytes);
+  if (!IsObjectPath(path)) {
+    // Page by page instead of whole column chunks: less memory, and the same memory again and
+    // again.
+    reader_properties.enable_buffered_stream();
+    reader_properties.set_buffer_size(kBufferBytes);
+  }
   parquet::arrow::FileReaderBuilder builder;
   GNOMON_RETURN_NOT_OK(builder.Open(file, reader_properties, metadata));
   builder.properties(properties);
   GNOMON_ASSIGN_OR_RETURN(auto reader, builder.Build());
-  return std::shared_ptr<ParquetReader>(std::move(reader));
+  return OpenedParquet{.reader = std::move(reader),
+                       .object = std::dynamic_pointer_cast<ObjectFile>(file)};
+}
+
+Status AnnounceChunks(const OpenedParquet& opened, const std::vector<int>& groups,
+                      const std::vector<int>& columns) {
+  if (opened.object == nullptr) return Status::OK();
+  std::vector<int> leaves;
+  for (const int column : columns) {
+    const std::vector<int> more = LeavesOf(*opened.reader, column);
+    leaves.insert(leaves.end(), more.begin(), more.end());
+  }
+  std::vector<ObjectFile::Part> parts;
+  for (const int group : groups) {
+    GNOMON_ASSIGN_OR_RETURN(auto requests,
+                            opened.reader->parquet_reader()->GetReadRanges({group}, leaves));
+    parts.push_back(
+        {.requests = std::move(requests), .reads = static_cast<int64_t>(leaves.size())});
+  }
+  opened.object->Announce(std::move(parts));
+  return Status::OK();
 }
 
 std::vector<int> LeavesOf(const ParquetReader& reader, int column) {

@@ -11,6 +11,7 @@
 #include <parquet/metadata.h>
 
 #include "table/file_internal.h"
+#include "table/object_store_internal.h"
 
 /// What reading a Parquet file as a stream, whole, or row by row has in common.
 namespace gnomon::table::internal {
@@ -38,9 +39,19 @@ auto GuardedRead(const std::string& path, Body&& body) -> decltype(body()) {
   }
 }
 
-/// `metadata` null: read from the file. Several threads may share the reader.
-Result<std::shared_ptr<ParquetReader>> OpenParquetReader(
-    const std::string& path, const std::shared_ptr<parquet::FileMetaData>& metadata);
+struct OpenedParquet {
+  std::shared_ptr<ParquetReader> reader;  ///< several threads may share it
+  std::shared_ptr<ObjectFile> object;     ///< what it reads from; null: a local file
+};
+
+/// `metadata` null: read from the file.
+Result<OpenedParquet> OpenParquet(const std::string& path,
+                                  const std::shared_ptr<parquet::FileMetaData>& metadata);
+
+/// Has the object read the chunks of these columns (of the schema) together, one row group after
+/// another. Every chunk is to be read once.
+Status AnnounceChunks(const OpenedParquet& opened, const std::vector<int>& groups,
+                      const std::vector<int>& columns);
 
 /// The leaf columns of a column of the schema; more than one for a struct.
 std::vector<int> LeavesOf(const ParquetReader& reader, int column);

@@ -38,9 +38,15 @@ class PartitionedTable {
   static std::shared_ptr<PartitionedTable> Of(std::shared_ptr<arrow::Table> table,
                                               std::string name);
   /// The same table under another name and with other names of its columns, whose types stay.
+  /// Errors of reading it begin with `in_errors`, if that is not empty.
   static std::shared_ptr<PartitionedTable> Renamed(std::shared_ptr<const PartitionedTable> table,
                                                    std::string name,
-                                                   std::shared_ptr<arrow::Schema> schema);
+                                                   std::shared_ptr<arrow::Schema> schema,
+                                                   std::string in_errors = {});
+  /// The same table for several who read it side by side: scans of one partition that are opened
+  /// before one of them is read share one reading, of all their columns. A batch stays in memory
+  /// until each of them had it.
+  static std::shared_ptr<PartitionedTable> Shared(std::shared_ptr<const PartitionedTable> table);
   virtual ~PartitionedTable() = default;
 
   /// For messages: the path.

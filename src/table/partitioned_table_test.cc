@@ -131,6 +131,40 @@ void CheckAgainst(const arrow::Table& whole, const PartitionedTable& table, Rand
 
 }  // namespace
 
+TEST_CASE("readers of a shared table that begin together get their own columns of one reading") {
+  Random random(9);
+  const auto rows = RandomTable(AllTypes(), 500, &random);
+  const auto shared = PartitionedTable::Shared(PartitionedTable::Of(rows, "rows"));
+  const std::vector<std::vector<int>> wanted = {{2, 0}, {1}, {0, 1, 2}};
+  std::vector<std::unique_ptr<PartitionStream>> streams;
+  std::vector<arrow::RecordBatchVector> read(wanted.size());
+  for (const auto& columns : wanted) streams.push_back(ValueOf(shared->Scan({}, 0, columns, 60)));
+  // At different speeds, and one of them gives up.
+  for (int turn = 0; !streams.empty() && turn < 1000; ++turn) {
+    const auto reader = static_cast<size_t>(random.Int(0, static_cast<int64_t>(wanted.size()) - 1));
+    if (streams[reader] == nullptr) continue;
+    if (reader == 1 && turn > 5) {
+      streams[reader] = nullptr;
+      continue;
+    }
+    auto batch = ValueOf(streams[reader]->Next());
+    if (batch == nullptr) {
+      streams[reader] = nullptr;
+    } else {
+      read[reader].push_back(std::move(batch));
+    }
+  }
+  for (const size_t reader : {size_t{0}, size_t{2}}) {
+    CHECK_TABLE_EQ(arrow::Table::FromRecordBatches(read[reader]),
+                   ValueOf(rows->SelectColumns(wanted[reader])));
+  }
+  // Who comes later reads anew.
+  auto late = ValueOf(shared->Scan({}, 0, {1}, 1000));
+  int64_t num_rows = 0;
+  while (const auto batch = ValueOf(late->Next())) num_rows += batch->num_rows();
+  CHECK(num_rows == 500);
+}
+
 TEST_CASE("rows gathered from Parquet are those of the whole table, whatever pages it has") {
   const auto folder = MakeTemporaryFolder();
   for (uint64_t seed = 0; seed < 60; ++seed) {

@@ -77,26 +77,36 @@ class TableInMemory : public PartitionedTable {
   std::string name_;
 };
 
+Status InContext(const Status& status, const std::string& context) {
+  return context.empty() ? status : WithContext(status, context);
+}
+
 class RenamedStream : public PartitionStream {
  public:
-  RenamedStream(std::unique_ptr<PartitionStream> stream, std::shared_ptr<arrow::Schema> schema)
-      : stream_(std::move(stream)), schema_(std::move(schema)) {}
+  RenamedStream(std::unique_ptr<PartitionStream> stream, std::shared_ptr<arrow::Schema> schema,
+                std::string in_errors)
+      : stream_(std::move(stream)), schema_(std::move(schema)), in_errors_(std::move(in_errors)) {}
   Result<std::shared_ptr<arrow::RecordBatch>> Next() override {
-    GNOMON_ASSIGN_OR_RETURN(const auto batch, stream_->Next());
-    if (batch == nullptr) return nullptr;
-    return arrow::RecordBatch::Make(schema_, batch->num_rows(), batch->columns());
+    auto batch = stream_->Next();
+    if (!batch.ok()) return InContext(batch.status(), in_errors_);
+    if (*batch == nullptr) return nullptr;
+    return arrow::RecordBatch::Make(schema_, (*batch)->num_rows(), (*batch)->columns());
   }
 
  private:
   std::unique_ptr<PartitionStream> stream_;
   std::shared_ptr<arrow::Schema> schema_;
+  std::string in_errors_;
 };
 
 class RenamedTable : public PartitionedTable {
  public:
   RenamedTable(std::shared_ptr<const PartitionedTable> table, std::string name,
-               std::shared_ptr<arrow::Schema> schema)
-      : table_(std::move(table)), name_(std::move(name)), schema_(std::move(schema)) {}
+               std::shared_ptr<arrow::Schema> schema, std::string in_errors)
+      : table_(std::move(table)),
+        name_(std::move(name)),
+        schema_(std::move(schema)),
+        in_errors_(std::move(in_errors)) {}
 
   const std::string& name() const override { return name_; }
   const std::shared_ptr<arrow::Schema>& schema() const override { return schema_; }
@@ -114,21 +124,25 @@ class RenamedTable : public PartitionedTable {
   Result<std::unique_ptr<PartitionStream>> Scan(const Context& context, int64_t partition,
                                                 const std::vector<int>& columns,
                                                 int64_t batch_rows) const override {
-    GNOMON_ASSIGN_OR_RETURN(auto stream, table_->Scan(context, partition, columns, batch_rows));
+    auto stream = table_->Scan(context, partition, columns, batch_rows);
+    if (!stream.ok()) return InContext(stream.status(), in_errors_);
     arrow::FieldVector fields;
     for (const int column : columns) fields.push_back(schema_->field(column));
-    return std::make_unique<RenamedStream>(std::move(stream), arrow::schema(std::move(fields)));
+    return std::make_unique<RenamedStream>(*std::move(stream), arrow::schema(std::move(fields)),
+                                           in_errors_);
   }
   Result<arrow::ArrayVector> Gather(const Context& context, int64_t partition,
                                     const std::vector<int>& columns,
                                     std::span<const int64_t> rows) const override {
-    return table_->Gather(context, partition, columns, rows);
+    auto values = table_->Gather(context, partition, columns, rows);
+    return values.ok() ? values : InContext(values.status(), in_errors_);
   }
 
  private:
   std::shared_ptr<const PartitionedTable> table_;
   std::string name_;
   std::shared_ptr<arrow::Schema> schema_;
+  std::string in_errors_;
 };
 
 }  // namespace
@@ -140,9 +154,10 @@ std::shared_ptr<PartitionedTable> PartitionedTable::Of(std::shared_ptr<arrow::Ta
 
 std::shared_ptr<PartitionedTable> PartitionedTable::Renamed(
     std::shared_ptr<const PartitionedTable> table, std::string name,
-    std::shared_ptr<arrow::Schema> schema) {
+    std::shared_ptr<arrow::Schema> schema, std::string in_errors) {
   GNOMON_CHECK(schema->num_fields() == table->schema()->num_fields(), name);
-  return std::make_shared<RenamedTable>(std::move(table), std::move(name), std::move(schema));
+  return std::make_shared<RenamedTable>(std::move(table), std::move(name), std::move(schema),
+                                        std::move(in_errors));
 }
 
 }  // namespace gnomon::table

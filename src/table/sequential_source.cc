@@ -10,12 +10,12 @@ namespace {
 
 class SequentialStream : public BatchStream {
  public:
-  SequentialStream(Context context, std::string path, const FileVersion& version,
+  SequentialStream(Context context, std::string path, FileVersion version,
                    std::shared_ptr<arrow::RecordBatchReader> reader, std::vector<int> columns,
                    ErrorKind invalid)
       : context_(std::move(context)),
         path_(std::move(path)),
-        version_(version),
+        version_(std::move(version)),
         reader_(std::move(reader)),
         columns_(std::move(columns)),
         invalid_(invalid) {}
@@ -23,7 +23,8 @@ class SequentialStream : public BatchStream {
   Result<std::shared_ptr<arrow::RecordBatch>> Next() override {
     GNOMON_RETURN_NOT_OK(context_.Check());
     std::shared_ptr<arrow::RecordBatch> batch;
-    GNOMON_RETURN_NOT_OK(ReadError(reader_->ReadNext(&batch), path_, invalid_));
+    GNOMON_RETURN_NOT_OK(
+        version_.Explain(path_, ReadError(reader_->ReadNext(&batch), path_, invalid_)));
     if (batch == nullptr) {
       GNOMON_RETURN_NOT_OK(version_.RequireNotWritten(path_));
       return nullptr;
@@ -42,10 +43,11 @@ class SequentialStream : public BatchStream {
 
 class SequentialSource : public FileSource {
  public:
-  SequentialSource(std::string path, std::shared_ptr<arrow::RecordBatchReader> first,
-                   OpenReader open, int64_t num_rows, ErrorKind invalid)
+  SequentialSource(std::string path, FileVersion version,
+                   std::shared_ptr<arrow::RecordBatchReader> first, OpenReader open,
+                   int64_t num_rows, ErrorKind invalid)
       : path_(std::move(path)),
-        version_(FileVersion::Of(path_)),
+        version_(std::move(version)),
         schema_(first->schema()),
         first_(std::move(first)),
         open_(std::move(open)),
@@ -57,13 +59,14 @@ class SequentialSource : public FileSource {
 
   Result<std::unique_ptr<BatchStream>> Scan(const Context& context, const ScanRequest& request,
                                             ReadStats* /*stats*/) override {
-    GNOMON_ASSIGN_OR_RETURN(const FileVersion version, version_);
     auto reader = std::move(first_);
     if (reader == nullptr) {
-      GNOMON_RETURN_NOT_OK(version.RequireSame(path_));
-      GNOMON_ASSIGN_OR_RETURN(reader, open_());
+      GNOMON_RETURN_NOT_OK(version_.RequireSame(path_));
+      auto opened = open_();
+      if (!opened.ok()) return version_.Explain(path_, opened.status());
+      reader = *std::move(opened);
     }
-    return std::make_unique<SequentialStream>(context, path_, version, std::move(reader),
+    return std::make_unique<SequentialStream>(context, path_, version_, std::move(reader),
                                               request.columns, invalid_);
   }
 
@@ -83,7 +86,7 @@ class SequentialSource : public FileSource {
 
  private:
   std::string path_;
-  Result<FileVersion> version_;  ///< when it was opened first
+  FileVersion version_;  ///< when it was opened first
   std::shared_ptr<arrow::Schema> schema_;
   std::shared_ptr<arrow::RecordBatchReader> first_;
   OpenReader open_;
@@ -93,12 +96,12 @@ class SequentialSource : public FileSource {
 
 }  // namespace
 
-std::unique_ptr<FileSource> MakeSequentialSource(std::string path,
+std::unique_ptr<FileSource> MakeSequentialSource(std::string path, FileVersion version,
                                                  std::shared_ptr<arrow::RecordBatchReader> first,
                                                  OpenReader open, int64_t num_rows,
                                                  ErrorKind invalid) {
-  return std::make_unique<SequentialSource>(std::move(path), std::move(first), std::move(open),
-                                            num_rows, invalid);
+  return std::make_unique<SequentialSource>(std::move(path), std::move(version), std::move(first),
+                                            std::move(open), num_rows, invalid);
 }
 
 }  // namespace gnomon::table::internal

@@ -124,8 +124,8 @@ def check_changed_source(repository) -> None:
     before = online(repository)
     for text, code, says in (
         (good.replace("conv_rate", "cnv_rate"), NOT_FOUND,
-         ["data source 'driver_stats_source': no such column", "driver_stats.csv: 'conv_rate'",
-          "did you mean 'cnv_rate'?"]),
+         ["materialize driver_stats: no column 'conv_rate' in data source 'driver_stats_source'", "driver_stats.csv",
+          "feature view 'driver_stats'", "did you mean 'cnv_rate'?"]),
         (good.replace("0.52", "much"), USER,
          ["materialize driver_stats: column 'conv_rate' of data source 'driver_stats_source'", "string to double",
           "changed since `gnomon apply`"]),

@@ -105,8 +105,9 @@ def check_interrupts(begun: pathlib.Path, before: State, after: State) -> None:
     repository = begun.parent / "interrupted"
     command = ("materialize", START, END)
     for point in ("materialize.before_write:1", "materialize.after_batch:1", "materialize.before_commit:1",
-                  "materialize.before_watermark:1", "materialize.before_write:2", "materialize.after_batch:2",
-                  "materialize.before_commit:2", "materialize.before_watermark:2"):
+                  "materialize.after_commit:1", "materialize.before_watermark:1", "materialize.before_write:2",
+                  "materialize.after_batch:2", "materialize.before_commit:2", "materialize.after_commit:2",
+                  "materialize.before_watermark:2"):
         shutil.copytree(begun, repository)
         error = fail("-c", repository, *command, code=INTERRUPTED, says="cancelled", fault=point + ":interrupt")
         check_between(repository, before, after, point)

@@ -361,7 +361,7 @@ def check_spill(folder: pathlib.Path) -> None:
     read_only.mkdir(mode=0o555)
     if os.geteuid() == 0:  # whom no mode keeps out: a folder of the kernel's
         read_only = pathlib.Path("/sys")
-    fail(*little, "--spill-dir", read_only, code=DENIED, says=f"spill folder {read_only}")
+    fail(*little, "--spill-dir", read_only, code=DENIED, says=f"spill folder '{read_only}'")
     fail(*little, "--spill-dir", folder, code=EXHAUSTED, says=str(folder), before=limit_file_size(100_000))
     assert not join.out.exists() and not list(folder.rglob("*.tmp*"))
 

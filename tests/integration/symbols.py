@@ -25,10 +25,12 @@ FAMILIES = {
     "RE2": re.compile(r"3re2"),
     "simdjson": re.compile(r"8simdjson"),
     "Abseil": re.compile(r"4absl"),
+    "AWS": re.compile(r"3Aws"),
 }
-ARROW_WHEEL = {"libarrow", "libarrow_compute", "libparquet"}
+ARROW_WHEEL = {"libarrow", "libarrow_compute", "libarrow_s3", "libparquet"}
+OPENED_LATER = {"libgnomon_torch", "libgnomon_s3", "libarrow_s3"}
 TORCH_WHEEL = {"libtorch_cpu", "libc10"}
-OURS = {"libgnomon", "libgnomon_torch"}
+OURS = {"libgnomon", "libgnomon_s3", "libgnomon_torch"}
 OPENSSL = {"libssl", "libcrypto"}
 ANY = None
 
@@ -55,9 +57,9 @@ def stem(path: str) -> str:
 
 
 def loaded_libraries() -> dict[str, str]:
-    """Every library that the program loads, by its name without version: at its start, and when it trains."""
+    """Every library that the program loads, by its name without version: at its start, when it trains, for S3."""
     folder = pathlib.Path(PROGRAM).resolve().parent.parent / "lib"
-    roots = [str(path) for path in (folder / "libgnomon.so", folder / "libgnomon_torch.so") if path.exists()]
+    roots = [str(path) for path in (folder / f"{name}.so" for name in sorted(OURS)) if path.exists()]
     libraries = {stem(root): root for root in roots}
     for root in roots:
         listing = subprocess.run(["ldd", root], check=True, capture_output=True, text=True).stdout
@@ -118,6 +120,8 @@ def bindings() -> list[tuple[str, str, str]]:
 
 def check_bindings(exports: dict[str, set[str]], openssl: set[str]) -> None:
     bound = bindings()
+    early = OPENED_LATER & {library for caller, callee, _ in bound for library in (caller, callee)}
+    assert not early, f"loaded at the start already: {early}"
     reached = {family: 0 for family in OWNERS}
     for caller, callee, name in bound:
         family = family_of(name, openssl)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 
 #include <arrow/array.h>
 #include <arrow/chunked_array.h>
@@ -79,6 +80,8 @@ class Join : public PointInTimeJoin {
  private:
   AsOfStrategy PruneAndChoose(BoundFeatures* features, AsOfStats::Side* side) const;
   Status ReserveForReading();
+  std::vector<std::vector<size_t>> ScanGroups() const;
+  int64_t SlotBytes() const;
   Status MatchAll();
   Status GatherBlock();
   Result<std::shared_ptr<arrow::RecordBatch>> NextLeft();
@@ -163,29 +166,57 @@ Status Join::Prepare() {
   return Status::OK();
 }
 
+/// Right tables that are read in one pass, and those that are read alone.
+std::vector<std::vector<size_t>> Join::ScanGroups() const {
+  std::vector<std::vector<size_t>> groups;
+  std::map<int, size_t> group_of;
+  for (size_t side = 0; side < bound_.right.size(); ++side) {
+    const int number = bound_.right[side].request->scan_group;
+    const auto [known, is_new] = group_of.emplace(number, groups.size());
+    // Slots of several tables need memory at the same time.
+    const bool joins =
+        number >= 0 && !is_new && SlotBytes() <= internal::AvailableBytes(context_) / 2;
+    if (!joins) {
+      known->second = groups.size();
+      groups.emplace_back();
+    }
+    groups[known->second].push_back(side);
+  }
+  return groups;
+}
+
+int64_t Join::SlotBytes() const {
+  int64_t bytes = 0;
+  for (const AsOfStats::Side& side : stats_.right)
+    bytes += LabelIndexBytes(labels_.num_rows(), side.strategy.workers);
+  return bytes;
+}
+
 Status Join::MatchAll() {
   StepTimer timer("match", &stats_);
   internal::Matcher matcher(context_, labels_, request_.settings);
-  const size_t count = bound_.right.size();
-  int64_t bytes = 0;
-  for (size_t i = 0; i < count; ++i) {
+  const std::vector<std::vector<size_t>> groups = ScanGroups();
+  // Several small tables at the same time, when their slots fit together.
+  const bool together = SlotBytes() <= internal::AvailableBytes(context_) / 2;
+  for (size_t i = 0; i < bound_.right.size(); ++i)
     GNOMON_RETURN_NOT_OK(matcher.Prepare(bound_.right[i], stats_.right[i].strategy));
-    bytes += LabelIndexBytes(labels_.num_rows(), stats_.right[i].strategy.workers);
-  }
-  winners_.resize(count);
-  const auto match = [&](int64_t i) -> Status {
-    const auto side = static_cast<size_t>(i);
-    GNOMON_ASSIGN_OR_RETURN(
-        winners_[side],
-        matcher.Match(bound_.right[side], stats_.right[side].strategy, &stats_.right[side]));
+  winners_.resize(bound_.right.size());
+  const auto match = [&](int64_t group) -> Status {
+    std::vector<internal::MatchSide> sides;
+    for (const size_t side : groups[static_cast<size_t>(group)])
+      sides.push_back({&bound_.right[side], &stats_.right[side].strategy, &stats_.right[side]});
+    GNOMON_ASSIGN_OR_RETURN(auto winners, matcher.Match(sides));
+    for (size_t i = 0; i < winners.size(); ++i)
+      winners_[groups[static_cast<size_t>(group)][i]] = std::move(winners[i]);
     return Status::OK();
   };
-  // Several small tables at the same time, when their slots fit together.
-  if (bytes <= internal::AvailableBytes(context_) / 2) {
-    GNOMON_RETURN_NOT_OK(ParallelFor(context_, static_cast<int64_t>(count), match));
+  const auto count = static_cast<int64_t>(groups.size());
+  if (together) {
+    GNOMON_RETURN_NOT_OK(ParallelFor(context_, count, match));
   } else {
-    for (size_t i = 0; i < count; ++i) GNOMON_RETURN_NOT_OK(match(static_cast<int64_t>(i)));
+    for (int64_t group = 0; group < count; ++group) GNOMON_RETURN_NOT_OK(match(group));
   }
+  stats_.scans = count;
   stats_.spilled_bytes += matcher.spilled_bytes();
   matched_ = true;
   return Status::OK();

@@ -39,6 +39,9 @@ struct AsOfFeatures {
   std::optional<int64_t> created_before = {};
   std::vector<std::string> features;
   std::vector<std::string> outputs = {};  ///< their names in the result; empty: as they are
+  /// Right tables of one group, from 0, have the same partitions (PartitionedTable::Shared under
+  /// what each adds to it) and are read side by side in one pass. -1: read alone.
+  int scan_group = -1;
 };
 
 struct AsOfRequest {
@@ -66,6 +69,7 @@ struct AsOfStats {
     int64_t time_slices = 0;  ///< in all hash partitions
   };
   std::vector<Side> right;
+  int64_t scans = 0;  ///< passes of the matching over right tables; a group is read in one
   int64_t gathered_blocks = 0;
   std::vector<std::pair<std::string, double>> seconds;  ///< by step
 

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <filesystem>
 
 #include <arrow/table.h>
@@ -123,6 +124,86 @@ TEST_CASE("random joins equal the brute force by every strategy, setting, limit 
           paths.sliced, ", spilled ", paths.spilled, ", pruned ", paths.pruned, ", refused ",
           paths.refused);
   CHECK(paths.refused < 375);
+}
+
+/// Counts the scans of each partition.
+class CountedTable : public PartitionedTable {
+ public:
+  explicit CountedTable(std::shared_ptr<const PartitionedTable> table) : table_(std::move(table)) {}
+  const std::string& name() const override { return table_->name(); }
+  const std::shared_ptr<arrow::Schema>& schema() const override { return table_->schema(); }
+  int64_t num_partitions() const override { return table_->num_partitions(); }
+  int64_t num_rows(int64_t partition) const override { return table_->num_rows(partition); }
+  int64_t NumBytes(int64_t partition, const std::vector<int>& columns) const override {
+    return table_->NumBytes(partition, columns);
+  }
+  bool reads_columns_apart(int64_t partition) const override {
+    return table_->reads_columns_apart(partition);
+  }
+  bool LiesOutside(int64_t, int, const table::TimeRange&) const override { return false; }
+  Result<std::unique_ptr<table::PartitionStream>> Scan(const Context& context, int64_t partition,
+                                                       const std::vector<int>& columns,
+                                                       int64_t batch_rows) const override {
+    ++scans;
+    return table_->Scan(context, partition, columns, batch_rows);
+  }
+  Result<arrow::ArrayVector> Gather(const Context& context, int64_t partition,
+                                    const std::vector<int>& columns,
+                                    std::span<const int64_t> rows) const override {
+    return table_->Gather(context, partition, columns, rows);
+  }
+  mutable std::atomic<int64_t> scans{0};
+
+ private:
+  std::shared_ptr<const PartitionedTable> table_;
+};
+
+TEST_CASE("right tables of one group are read in one pass and joined as if they were alone") {
+  const auto folder = MakeTemporaryFolder();
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    CAPTURE(seed);
+    Random random(seed);
+    const Side left = RandomSide(&random, random.Int(1, 120), true);
+    const Side right = RandomSide(&random, random.Int(1, 200), false);
+    const auto left_table = LeftTable(left, KeyType::kInt64);
+    const auto right_table = RightTable(right, KeyType::kInt32);
+    const std::string path = folder.path() + "/right.parquet";
+    CHECK_OK(table::WriteTable({}, *right_table, path, {.row_group_rows = random.Int(1, 60)}));
+    const auto counted = std::make_shared<CountedTable>(ValueOf(PartitionedTable::Open({}, path)));
+    const auto shared = PartitionedTable::Shared(counted);
+    AsOfRequest request{.left = PartitionedTable::Of(left_table, "labels"),
+                        .on = "t",
+                        .right = {},
+                        .settings = RandomSettings(&random, folder.path())};
+    std::shared_ptr<arrow::Table> expected = left_table;
+    const int64_t num_sides = random.Int(2, 4);
+    for (int64_t i = 0; i < num_sides; ++i) {
+      const bool two_keys = random.Chance(0.5);
+      AsOfFeatures features{.table = shared,
+                            .left_by = {"key"},
+                            .by = {"key"},
+                            .on = "at",
+                            .created = right.has_created && random.Chance(0.5) ? "created" : "",
+                            .tolerance = random.Chance(0.5) ? random.Int(1, 40'000'000) : 0,
+                            .features = {"number"},
+                            .outputs = {"number" + std::to_string(i)},
+                            .scan_group = 0};
+      if (two_keys) {
+        features.left_by.push_back("key2");
+        features.by.push_back("key2");
+      }
+      const auto alone =
+          Expected(*left_table, *right_table, Oracle(left, right, features, two_keys), {"number"});
+      expected = ValueOf(expected->AddColumn(expected->num_columns(),
+                                             arrow::field(features.outputs[0], arrow::int64()),
+                                             alone->column(alone->num_columns() - 1)));
+      request.right.push_back(std::move(features));
+    }
+    AsOfStats stats;
+    CHECK_TABLE_EQ(Run({}, request, &stats), expected);
+    CHECK(stats.scans == 1);
+    CHECK(counted->scans == counted->num_partitions());
+  }
 }
 
 TEST_CASE("labels that do not fit the memory are spilled and give the same rows") {

@@ -9,7 +9,8 @@
 
 namespace gnomon::dataset {
 
-inline constexpr int64_t kMegabyte = 1'000'000;
+/// What the settings in _mb count in, as Feast does.
+inline constexpr int64_t kMegabyte = int64_t{1} << 20;
 
 /// How a point-in-time join is cut up. No setting changes a result.
 struct AsOfSettings {
@@ -30,7 +31,8 @@ struct AsOfSettings {
   /// A partition that does not fit is joined in slices of time; a slice holds whole windows of this
   /// length (microseconds).
   int64_t window_size_for_joins = 3600 * kMicrosPerSecond;
-  /// Where what does not fit into memory goes, in unnamed files; empty: $TMPDIR or /tmp.
+  /// Where what does not fit into memory goes, in unnamed files; empty:
+  /// runtime::DefaultSpillFolder().
   std::string spill_folder = {};
   /// Labels whose features are gathered together, at most; fewer when the memory budget is small.
   int64_t block_rows = 1 << 20;

@@ -60,8 +60,8 @@ TEST_CASE("each setting changes the strategy") {
   CHECK(ChooseAsOfStrategy(sizes, settings).num_partitions == 14);
   CHECK_OK(settings.Set("target_partition_size_mb", "1"));
   strategy = ChooseAsOfStrategy(sizes, settings);
-  CHECK(strategy.num_partitions == 48);
-  CHECK(strategy.slice_rows == 35714);
+  CHECK(strategy.num_partitions == 46);
+  CHECK(strategy.slice_rows == 37449);  // (1 << 20) / 28
   CHECK_OK(settings.Set("enable_optimization", "true"));
   CHECK_OK(settings.Set("broadcast_join_threshold_mb", "0"));
   CHECK(ChooseAsOfStrategy(sizes, settings).partitioned);

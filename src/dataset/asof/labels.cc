@@ -15,8 +15,6 @@ namespace {
 
 constexpr int64_t kMicro = 1000;  ///< nanoseconds
 constexpr int64_t kBatchRows = int64_t{128} * 1024;
-/// A key in the hash table: slots half full at least, and what growing takes.
-constexpr int64_t kKeyBytes = 64;
 
 /// Rows of a table whose files do not tell: all of it is read.
 Result<int64_t> CountRows(const Context& context, const table::PartitionedTable& table, int on) {
@@ -42,8 +40,7 @@ Status InsertKeys(const arrow::ArrayVector& columns, Labels::KeySet* keys, std::
     keys->num_keys = 1;
     return Status::OK();
   }
-  GNOMON_RETURN_NOT_OK(keys->index->Insert(columns, ids));
-  GNOMON_RETURN_NOT_OK(keys->memory.Grow((keys->index->size() - keys->num_keys) * kKeyBytes));
+  GNOMON_RETURN_NOT_OK(keys->index->Insert(columns, ids, &keys->memory));
   keys->num_keys = keys->index->size();
   return Status::OK();
 }

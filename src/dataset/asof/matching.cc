@@ -33,6 +33,168 @@ bool IsInOrderOfTime(const MatchRows& rows) {
   return true;
 }
 
+/// Partial joins over the partitions of each worker, merged at the end.
+class BroadcastSink : public RowSink {
+ public:
+  BroadcastSink(const Context& context, const pit::AsOfJoin& base, const MatchSide& side,
+                std::string spill_folder, int64_t num_labels, size_t workers)
+      : context_(context),
+        base_(base),
+        side_(side),
+        spill_folder_(std::move(spill_folder)),
+        num_labels_(num_labels),
+        workers_(workers) {}
+
+  Status Add(size_t worker, const MatchRows& rows) override {
+    std::unique_ptr<Partial>& partial = workers_[worker];
+    if (partial == nullptr) {
+      GNOMON_ASSIGN_OR_RETURN(pit::AsOfJoin own, base_.MakePartial());
+      partial = std::make_unique<Partial>(context_, side_.strategy->kernel, std::move(own));
+    }
+    return partial->feed.Add(rows);
+  }
+
+  Status EndPartition(size_t worker) override {
+    return workers_[worker] == nullptr ? Status::OK() : workers_[worker]->feed.Flush();
+  }
+
+  Result<SpillableArray<int64_t>> Finish() override {
+    GNOMON_ASSIGN_OR_RETURN(pit::AsOfJoin merged, base_.MakePartial());
+    bool any = false;
+    for (std::unique_ptr<Partial>& partial : workers_) {
+      if (partial == nullptr) continue;
+      side_.stats->merged_rows += partial->feed.merged_rows();
+      if (any) {
+        GNOMON_RETURN_NOT_OK(merged.Merge(partial->join));
+      } else {
+        merged = std::move(partial->join);
+      }
+      any = true;
+      partial.reset();
+    }
+    GNOMON_ASSIGN_OR_RETURN(auto winners,
+                            SpillableArray<int64_t>::Make(context_, spill_folder_, num_labels_));
+    GNOMON_RETURN_NOT_OK(merged.Finish(winners.values()));
+    return winners;
+  }
+
+ private:
+  struct Partial {
+    Partial(const Context& context, AsOfKernel kernel, pit::AsOfJoin own)
+        : join(std::move(own)), feed(context, kernel, kMergeChunkRows, &join) {}
+    pit::AsOfJoin join;
+    KernelFeed feed;
+  };
+
+  const Context& context_;
+  const pit::AsOfJoin& base_;
+  const MatchSide side_;
+  const std::string spill_folder_;
+  const int64_t num_labels_;
+  std::vector<std::unique_ptr<Partial>> workers_;
+};
+
+/// One pass over the partitions of several right tables: batch by batch, side by side.
+class SideBySide {
+ public:
+  SideBySide(const Context& context, const Labels& labels, const std::vector<MatchSide>& sides,
+             bool refined, int64_t batch_rows)
+      : context_(context),
+        labels_(labels),
+        sides_(sides),
+        refined_(refined),
+        batch_rows_(batch_rows) {
+    int64_t workers = std::numeric_limits<int64_t>::max();
+    for (const MatchSide& side : sides) {
+      workers = std::min<int64_t>(workers, side.strategy->workers);
+      partitions_.insert(partitions_.end(), side.features->partitions.begin(),
+                         side.features->partitions.end());
+    }
+    std::ranges::sort(partitions_);
+    const auto again = std::ranges::unique(partitions_);
+    partitions_.erase(again.begin(), again.end());
+    const auto most = std::max<int64_t>(1, static_cast<int64_t>(partitions_.size()));
+    workers_ = static_cast<size_t>(std::clamp<int64_t>(workers, 1, most));
+  }
+
+  size_t workers() const { return workers_; }
+
+  Status Run(const std::vector<std::unique_ptr<RowSink>>& sinks) {
+    std::vector<std::atomic<int64_t>> num_rows(sides_.size());
+    std::vector<std::atomic<int64_t>> null_times(sides_.size());
+    std::atomic<size_t> next{0};
+    GNOMON_RETURN_NOT_OK(
+        ParallelFor(context_, static_cast<int64_t>(workers_), [&](int64_t worker) -> Status {
+          for (size_t i = next++; i < partitions_.size(); i = next++) {
+            GNOMON_ASSIGN_OR_RETURN(auto readers, OpenAll(partitions_[i]));
+            GNOMON_RETURN_NOT_OK(ReadAll(static_cast<size_t>(worker), sinks, &readers));
+            for (const Reader& reader : readers) {
+              num_rows[reader.side] += reader.num_rows;
+              null_times[reader.side] += reader.stream.null_times();
+            }
+          }
+          return Status::OK();
+        }));
+    for (size_t side = 0; side < sides_.size(); ++side) {
+      sides_[side].stats->rows = num_rows[side];
+      sides_[side].stats->null_times = null_times[side];
+    }
+    return Status::OK();
+  }
+
+ private:
+  struct Reader {
+    size_t side;
+    MatchStream stream;
+    int64_t num_rows = 0;
+    bool at_end = false;
+  };
+
+  /// All streams are open before one of them is read: what they share is read once.
+  Result<std::vector<Reader>> OpenAll(int64_t partition) const {
+    std::vector<Reader> readers;
+    for (size_t side = 0; side < sides_.size(); ++side) {
+      const BoundFeatures& features = *sides_[side].features;
+      if (!std::ranges::binary_search(features.partitions, partition)) continue;
+      const table::KeyIndex* const index = labels_.KeysOf(features.left_by).index.get();
+      GNOMON_ASSIGN_OR_RETURN(
+          MatchStream stream,
+          MatchStream::Open(context_, features, index, partition, refined_, batch_rows_));
+      readers.push_back({.side = side, .stream = std::move(stream)});
+    }
+    return readers;
+  }
+
+  Status ReadAll(size_t worker, const std::vector<std::unique_ptr<RowSink>>& sinks,
+                 std::vector<Reader>* readers) const {
+    MatchRows rows;
+    for (size_t left = readers->size(); left > 0;) {
+      for (Reader& reader : *readers) {
+        if (reader.at_end) continue;
+        GNOMON_RETURN_NOT_OK(context_.Check());
+        GNOMON_ASSIGN_OR_RETURN(const bool more, reader.stream.Next(&rows));
+        if (more) {
+          reader.num_rows += static_cast<int64_t>(rows.size());
+          GNOMON_RETURN_NOT_OK(sinks[reader.side]->Add(worker, rows));
+          continue;
+        }
+        GNOMON_RETURN_NOT_OK(sinks[reader.side]->EndPartition(worker));
+        reader.at_end = true;
+        --left;
+      }
+    }
+    return Status::OK();
+  }
+
+  const Context& context_;
+  const Labels& labels_;
+  const std::vector<MatchSide>& sides_;
+  const bool refined_;
+  const int64_t batch_rows_;
+  std::vector<int64_t> partitions_;
+  size_t workers_ = 1;
+};
+
 }  // namespace
 
 int64_t MatchUnit(const BoundFeatures& features, bool refined) {
@@ -190,75 +352,46 @@ Status Matcher::Prepare(const BoundFeatures& features, const AsOfStrategy& strat
   return Base(features, /*refined=*/true).status();
 }
 
-Result<SpillableArray<int64_t>> Matcher::Match(const BoundFeatures& features,
-                                               const AsOfStrategy& strategy,
-                                               AsOfStats::Side* stats) {
-  auto winners = TryMatch(features, strategy, /*refined=*/true, stats);
-  if (IsUnitOverflow(winners.status()))
-    winners = TryMatch(features, strategy, /*refined=*/false, stats);
+Result<std::vector<SpillableArray<int64_t>>> Matcher::Match(const std::vector<MatchSide>& sides) {
+  auto winners = TryMatch(sides, /*refined=*/true);
+  if (IsUnitOverflow(winners.status())) winners = TryMatch(sides, /*refined=*/false);
   GNOMON_RETURN_NOT_OK(winners.status());
-  spilled_bytes_ += winners->spilled_bytes();
-  for (const int64_t number : winners->values()) stats->matches += number >= 0 ? 1 : 0;
-  return winners;
-}
-
-Result<SpillableArray<int64_t>> Matcher::TryMatch(const BoundFeatures& features,
-                                                  const AsOfStrategy& strategy, bool refined,
-                                                  AsOfStats::Side* stats) {
-  stats->rows = 0;
-  stats->null_times = 0;
-  stats->matches = 0;
-  stats->merged_rows = 0;
-  return strategy.partitioned ? Partitioned(features, strategy, refined, stats)
-                              : Broadcast(features, strategy, refined, stats);
-}
-
-Result<SpillableArray<int64_t>> Matcher::Broadcast(const BoundFeatures& features,
-                                                   const AsOfStrategy& strategy, bool refined,
-                                                   AsOfStats::Side* stats) {
-  GNOMON_ASSIGN_OR_RETURN(const pit::AsOfJoin* const base, Base(features, refined));
-  const table::KeyIndex* const index = labels_.KeysOf(features.left_by).index.get();
-  const auto workers = static_cast<size_t>(std::clamp<int64_t>(
-      strategy.workers, 1, std::max<int64_t>(1, static_cast<int64_t>(features.partitions.size()))));
-  std::vector<std::optional<pit::AsOfJoin>> partial(workers);
-  std::atomic<size_t> next{0};
-  std::atomic<int64_t> num_rows{0};
-  std::atomic<int64_t> null_times{0};
-  std::atomic<int64_t> merged_rows{0};
-  // Each worker takes the next partition that nobody has taken.
-  GNOMON_RETURN_NOT_OK(ParallelFor(context_, static_cast<int64_t>(workers), [&](int64_t worker) {
-    GNOMON_ASSIGN_OR_RETURN(pit::AsOfJoin own, base->MakePartial());
-    KernelFeed feed(context_, strategy.kernel, kMergeChunkRows, &own);
-    MatchRows rows;
-    for (size_t i = next++; i < features.partitions.size(); i = next++) {
-      GNOMON_ASSIGN_OR_RETURN(MatchStream stream,
-                              MatchStream::Open(context_, features, index, features.partitions[i],
-                                                refined, settings_.batch_rows));
-      while (true) {
-        GNOMON_RETURN_NOT_OK(context_.Check());
-        GNOMON_ASSIGN_OR_RETURN(const bool more, stream.Next(&rows));
-        if (!more) break;
-        num_rows += static_cast<int64_t>(rows.size());
-        GNOMON_RETURN_NOT_OK(feed.Add(rows));
-      }
-      null_times += stream.null_times();
-      GNOMON_RETURN_NOT_OK(feed.Flush());
-    }
-    merged_rows += feed.merged_rows();
-    partial[static_cast<size_t>(worker)] = std::move(own);
-    return Status::OK();
-  }));
-  stats->rows = num_rows;
-  stats->null_times = null_times;
-  stats->merged_rows = merged_rows;
-  for (size_t worker = 1; worker < workers; ++worker) {
-    GNOMON_RETURN_NOT_OK(partial[0]->Merge(*partial[worker]));
-    partial[worker].reset();
+  for (size_t side = 0; side < sides.size(); ++side) {
+    spilled_bytes_ += (*winners)[side].spilled_bytes();
+    for (const int64_t number : (*winners)[side].values())
+      sides[side].stats->matches += number >= 0 ? 1 : 0;
   }
-  GNOMON_ASSIGN_OR_RETURN(auto winners, SpillableArray<int64_t>::Make(
-                                            context_, settings_.spill_folder, labels_.num_rows()));
-  GNOMON_RETURN_NOT_OK(partial[0]->Finish(winners.values()));
   return winners;
+}
+
+Result<std::vector<SpillableArray<int64_t>>> Matcher::TryMatch(const std::vector<MatchSide>& sides,
+                                                               bool refined) {
+  SideBySide scan(context_, labels_, sides, refined, settings_.batch_rows);
+  std::vector<std::unique_ptr<RowSink>> sinks;
+  for (const MatchSide& side : sides) {
+    side.stats->rows = 0;
+    side.stats->null_times = 0;
+    side.stats->matches = 0;
+    side.stats->merged_rows = 0;
+    GNOMON_ASSIGN_OR_RETURN(auto sink, MakeSink(side, refined, scan.workers()));
+    sinks.push_back(std::move(sink));
+  }
+  GNOMON_RETURN_NOT_OK(scan.Run(sinks));
+  std::vector<SpillableArray<int64_t>> winners;
+  for (auto& sink : sinks) {
+    GNOMON_ASSIGN_OR_RETURN(auto of_side, sink->Finish());
+    winners.push_back(std::move(of_side));
+    sink.reset();
+  }
+  return winners;
+}
+
+Result<std::unique_ptr<RowSink>> Matcher::MakeSink(const MatchSide& side, bool refined,
+                                                   size_t workers) {
+  if (side.strategy->partitioned) return MakePartitionedSink(side, refined, workers);
+  GNOMON_ASSIGN_OR_RETURN(const pit::AsOfJoin* const base, Base(*side.features, refined));
+  return std::make_unique<BroadcastSink>(context_, *base, side, settings_.spill_folder,
+                                         labels_.num_rows(), workers);
 }
 
 }  // namespace gnomon::dataset::internal

@@ -89,15 +89,33 @@ struct LabelBounds {
 LabelBounds BoundsOf(std::span<const int64_t> times, int64_t label_unit, int64_t tolerance,
                      int64_t unit);
 
+/// A right table that is to be matched.
+struct MatchSide {
+  const BoundFeatures* features;
+  const AsOfStrategy* strategy;
+  AsOfStats::Side* stats;
+};
+
+/// Takes the rows of one right table and finds each label's. Workers, numbered from 0, each hand
+/// over the rows of the next partition that nobody has taken, at the same time.
+class RowSink {
+ public:
+  virtual ~RowSink() = default;
+  virtual Status Add(size_t worker, const MatchRows& rows) = 0;
+  virtual Status EndPartition(size_t worker) = 0;
+  /// After all rows: the number of the winning row for each label, or pit::kNoRow.
+  virtual Result<SpillableArray<int64_t>> Finish() = 0;
+};
+
 /// Matches right tables against one left table.
 class Matcher {
  public:
   Matcher(const Context& context, const Labels& labels, const AsOfSettings& settings)
       : context_(context), labels_(labels), settings_(settings) {}
 
-  /// The number of the winning row for each label, or pit::kNoRow.
-  Result<SpillableArray<int64_t>> Match(const BoundFeatures& features, const AsOfStrategy& strategy,
-                                        AsOfStats::Side* stats);
+  /// The winning row for each label, of each side. Several sides are read side by side, in one pass
+  /// over the partitions that they share.
+  Result<std::vector<SpillableArray<int64_t>>> Match(const std::vector<MatchSide>& sides);
   /// Builds what broadcast joins over the same labels share. Call before Match of several tables in
   /// parallel.
   Status Prepare(const BoundFeatures& features, const AsOfStrategy& strategy);
@@ -109,17 +127,11 @@ class Matcher {
   BaseKey KeyOf(const BoundFeatures& features, bool refined) const;
   Result<const pit::AsOfJoin*> Base(const BoundFeatures& features, bool refined);
 
-  Result<SpillableArray<int64_t>> TryMatch(const BoundFeatures& features,
-                                           const AsOfStrategy& strategy, bool refined,
-                                           AsOfStats::Side* stats);
-  Result<SpillableArray<int64_t>> Broadcast(const BoundFeatures& features,
-                                            const AsOfStrategy& strategy, bool refined,
-                                            AsOfStats::Side* stats);
-  Result<SpillableArray<int64_t>> Partitioned(const BoundFeatures& features,
-                                              const AsOfStrategy& strategy, bool refined,
-                                              AsOfStats::Side* stats);
-  Status PartitionFeatures(const BoundFeatures& features, int64_t max_workers, bool refined,
-                           KeyPartitions* into, AsOfStats::Side* stats);
+  Result<std::vector<SpillableArray<int64_t>>> TryMatch(const std::vector<MatchSide>& sides,
+                                                        bool refined);
+  Result<std::unique_ptr<RowSink>> MakeSink(const MatchSide& side, bool refined, size_t workers);
+  Result<std::unique_ptr<RowSink>> MakePartitionedSink(const MatchSide& side, bool refined,
+                                                       size_t workers);
 
   Context context_;
   const Labels& labels_;

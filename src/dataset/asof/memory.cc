@@ -1,32 +1,13 @@
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/text.h"
 #include "dataset/asof/memory_internal.h"
+#include "runtime/stored_bytes.h"
 
 namespace gnomon::dataset::internal {
-
-namespace {
-
-std::string SpillFolder(const std::string& folder) {
-  if (!folder.empty()) return folder;
-  const char* temporary = std::getenv("TMPDIR");
-  return temporary != nullptr && *temporary != '\0' ? temporary : "/tmp";
-}
-
-/// A file system without unnamed files: a name that is removed at once.
-int OpenAndUnlink(const std::string& folder) {
-  std::string path = folder + "/gnomon-spill-XXXXXX";
-  const int fd = ::mkostemp(path.data(), O_CLOEXEC);
-  if (fd >= 0) ::unlink(path.c_str());
-  return fd;
-}
-
-}  // namespace
 
 int64_t AvailableBytes(const Context& context) {
   if (context.memory == nullptr || context.memory->limit() == 0)
@@ -43,31 +24,17 @@ bool TryGrowSpare(const Context& context, int64_t bytes, MemoryReservation* memo
 
 Result<UnnamedFile> UnnamedFile::Create(const std::string& folder) {
   UnnamedFile file;
-  file.folder_ = SpillFolder(folder);
-  file.fd_ = ::open(file.folder_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (file.fd_ < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
-    file.fd_ = OpenAndUnlink(file.folder_);
-  if (file.fd_ < 0) return ErrnoError(errno, Concat("spill folder ", file.folder_));
+  file.folder_ = folder.empty() ? runtime::DefaultSpillFolder() : folder;
+  GNOMON_ASSIGN_OR_RETURN(file.file_, runtime::OpenUnnamedFile(file.folder_));
   return file;
-}
-
-UnnamedFile& UnnamedFile::operator=(UnnamedFile&& other) noexcept {
-  std::swap(folder_, other.folder_);
-  std::swap(fd_, other.fd_);
-  std::swap(size_, other.size_);
-  return *this;
-}
-
-UnnamedFile::~UnnamedFile() {
-  if (fd_ >= 0) ::close(fd_);
 }
 
 Status UnnamedFile::Append(const void* data, int64_t bytes) {
   const auto* rest = static_cast<const char*>(data);
   while (bytes > 0) {
-    const ssize_t written = ::pwrite(fd_, rest, static_cast<size_t>(bytes), size_);
+    const ssize_t written = ::pwrite(file_.get(), rest, static_cast<size_t>(bytes), size_);
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return ErrnoError(errno, Concat("spill folder ", folder_));
+    if (written < 0) return runtime::SpillError(errno, "cannot write", folder_);
     rest += written;
     bytes -= written;
     size_ += written;
@@ -78,9 +45,9 @@ Status UnnamedFile::Append(const void* data, int64_t bytes) {
 Status UnnamedFile::ReadAt(int64_t offset, void* data, int64_t bytes) const {
   auto* rest = static_cast<char*>(data);
   while (bytes > 0) {
-    const ssize_t got = ::pread(fd_, rest, static_cast<size_t>(bytes), offset);
+    const ssize_t got = ::pread(file_.get(), rest, static_cast<size_t>(bytes), offset);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoError(errno, Concat("spill folder ", folder_));
+    if (got < 0) return runtime::SpillError(errno, "cannot read", folder_);
     if (got == 0) return Error(ErrorKind::kDataLoss, "a spill file became shorter in ", folder_);
     rest += got;
     bytes -= got;
@@ -92,12 +59,12 @@ Status UnnamedFile::ReadAt(int64_t offset, void* data, int64_t bytes) const {
 Result<void*> UnnamedFile::Map(int64_t bytes) {
   if (bytes == 0) return nullptr;
   // Space is set aside first: a full disk is an error here, not a signal later.
-  const int error = ::posix_fallocate(fd_, 0, bytes);
-  if (error != 0) return ErrnoError(error, Concat("spill folder ", folder_));
+  const int error = ::posix_fallocate(file_.get(), 0, bytes);
+  if (error != 0) return runtime::SpillError(error, "cannot write", folder_);
   size_ = bytes;
-  void* address =
-      ::mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
-  if (address == MAP_FAILED) return ErrnoError(errno, Concat("spill folder ", folder_));
+  void* address = ::mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_SHARED,
+                         file_.get(), 0);
+  if (address == MAP_FAILED) return runtime::SpillError(errno, "cannot map a file", folder_);
   return address;
 }
 

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/memory_reservation.h"
+#include "runtime/file_descriptor.h"
 
 /// What is left of a budget, and files where what the budget refuses goes.
 namespace gnomon::dataset::internal {
@@ -25,17 +26,10 @@ bool TryGrowSpare(const Context& context, int64_t bytes, MemoryReservation* memo
 /// is.
 class UnnamedFile {
  public:
-  /// An empty `folder` is $TMPDIR or /tmp. Errors name the folder.
+  /// An empty `folder` is runtime::DefaultSpillFolder(). Errors name the folder.
   static Result<UnnamedFile> Create(const std::string& folder);
-  UnnamedFile() = default;
-  UnnamedFile(UnnamedFile&& other) noexcept
-      : folder_(std::move(other.folder_)),
-        fd_(std::exchange(other.fd_, -1)),
-        size_(std::exchange(other.size_, 0)) {}
-  UnnamedFile& operator=(UnnamedFile&& other) noexcept;
-  ~UnnamedFile();
 
-  bool is_open() const { return fd_ >= 0; }
+  bool is_open() const { return file_.is_open(); }
   int64_t size() const { return size_; }
   /// kExhausted when the disk is full.
   Status Append(const void* data, int64_t bytes);
@@ -45,7 +39,7 @@ class UnnamedFile {
 
  private:
   std::string folder_;
-  int fd_ = -1;
+  runtime::FileDescriptor file_;
   int64_t size_ = 0;
 };
 

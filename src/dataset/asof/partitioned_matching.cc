@@ -3,7 +3,6 @@
 #include <map>
 
 #include "base/parallel.h"
-#include "base/text.h"
 #include "dataset/asof/key_partitions_internal.h"
 #include "dataset/asof/matching_internal.h"
 #include "pit/time_unit.h"
@@ -183,63 +182,71 @@ class PartitionJoins {
   std::atomic<int64_t> merged_rows_{0};
 };
 
+/// Cuts the rows up by key; the joins come at the end.
+class PartitionedSink : public RowSink {
+ public:
+  PartitionedSink(const Context& context, const Labels& labels, const AsOfSettings& settings,
+                  const MatchSide& side, int64_t unit, size_t workers,
+                  std::atomic<int64_t>* spilled_bytes)
+      : context_(context),
+        labels_(labels),
+        settings_(settings),
+        side_(side),
+        unit_(unit),
+        spilled_bytes_(spilled_bytes),
+        label_parts_(context, NumKeys(), side.strategy->num_partitions, false,
+                     settings.spill_folder),
+        feature_parts_(context, NumKeys(), side.strategy->num_partitions,
+                       side.features->created >= 0, settings.spill_folder) {
+    for (size_t worker = 0; worker < workers; ++worker) writers_.emplace_back(&feature_parts_);
+  }
+
+  Status PartLabels() {
+    GNOMON_ASSIGN_OR_RETURN(winners_, SpillableArray<int64_t>::Make(
+                                          context_, settings_.spill_folder, labels_.num_rows()));
+    std::ranges::fill(winners_.values(), pit::kNoRow);
+    return PartitionLabels(context_, labels_, Keys().ids.values(), &label_parts_);
+  }
+
+  Status Add(size_t worker, const MatchRows& rows) override { return writers_[worker].Add(rows); }
+  Status EndPartition(size_t /*worker*/) override { return Status::OK(); }
+
+  Result<SpillableArray<int64_t>> Finish() override {
+    for (KeyPartitions::Writer& writer : writers_) GNOMON_RETURN_NOT_OK(writer.Flush());
+    *spilled_bytes_ += label_parts_.spilled_bytes() + feature_parts_.spilled_bytes();
+    PartitionJoins joins(context_, labels_, settings_, *side_.features, *side_.strategy, unit_);
+    GNOMON_RETURN_NOT_OK(joins.Run(&label_parts_, &feature_parts_, winners_.values()));
+    side_.stats->hash_partitions = side_.strategy->num_partitions;
+    side_.stats->time_slices = joins.num_slices();
+    side_.stats->merged_rows = joins.merged_rows();
+    return std::move(winners_);
+  }
+
+ private:
+  const Labels::KeySet& Keys() const { return labels_.KeysOf(side_.features->left_by); }
+  int64_t NumKeys() const { return Keys().num_keys; }
+
+  const Context& context_;
+  const Labels& labels_;
+  const AsOfSettings& settings_;
+  const MatchSide side_;
+  const int64_t unit_;
+  std::atomic<int64_t>* spilled_bytes_;
+  KeyPartitions label_parts_;
+  KeyPartitions feature_parts_;
+  std::vector<KeyPartitions::Writer> writers_;
+  SpillableArray<int64_t> winners_;
+};
+
 }  // namespace
 
-Result<SpillableArray<int64_t>> Matcher::Partitioned(const BoundFeatures& features,
-                                                     const AsOfStrategy& strategy, bool refined,
-                                                     AsOfStats::Side* stats) {
-  const Labels::KeySet& keys = labels_.KeysOf(features.left_by);
-  GNOMON_ASSIGN_OR_RETURN(auto winners, SpillableArray<int64_t>::Make(
-                                            context_, settings_.spill_folder, labels_.num_rows()));
-  std::ranges::fill(winners.values(), pit::kNoRow);
-
-  KeyPartitions label_parts(context_, keys.num_keys, strategy.num_partitions, false,
-                            settings_.spill_folder);
-  GNOMON_RETURN_NOT_OK(PartitionLabels(context_, labels_, keys.ids.values(), &label_parts));
-  KeyPartitions feature_parts(context_, keys.num_keys, strategy.num_partitions,
-                              features.created >= 0, settings_.spill_folder);
-  GNOMON_RETURN_NOT_OK(
-      PartitionFeatures(features, strategy.workers, refined, &feature_parts, stats));
-  spilled_bytes_ += label_parts.spilled_bytes() + feature_parts.spilled_bytes();
-
-  PartitionJoins joins(context_, labels_, settings_, features, strategy,
-                       MatchUnit(features, refined));
-  GNOMON_RETURN_NOT_OK(joins.Run(&label_parts, &feature_parts, winners.values()));
-  stats->hash_partitions = strategy.num_partitions;
-  stats->time_slices = joins.num_slices();
-  stats->merged_rows = joins.merged_rows();
-  return winners;
-}
-
-Status Matcher::PartitionFeatures(const BoundFeatures& features, int64_t max_workers, bool refined,
-                                  KeyPartitions* into, AsOfStats::Side* stats) {
-  const table::KeyIndex* const index = labels_.KeysOf(features.left_by).index.get();
-  const int64_t workers = std::clamp<int64_t>(
-      max_workers, 1, std::max<int64_t>(1, static_cast<int64_t>(features.partitions.size())));
-  std::atomic<size_t> next{0};
-  std::atomic<int64_t> num_rows{0};
-  std::atomic<int64_t> null_times{0};
-  GNOMON_RETURN_NOT_OK(ParallelFor(context_, workers, [&](int64_t /*worker*/) {
-    KeyPartitions::Writer writer(into);
-    MatchRows rows;
-    for (size_t i = next++; i < features.partitions.size(); i = next++) {
-      GNOMON_ASSIGN_OR_RETURN(MatchStream stream,
-                              MatchStream::Open(context_, features, index, features.partitions[i],
-                                                refined, settings_.batch_rows));
-      while (true) {
-        GNOMON_RETURN_NOT_OK(context_.Check());
-        GNOMON_ASSIGN_OR_RETURN(const bool more, stream.Next(&rows));
-        if (!more) break;
-        num_rows += static_cast<int64_t>(rows.size());
-        GNOMON_RETURN_NOT_OK(writer.Add(rows));
-      }
-      null_times += stream.null_times();
-    }
-    return writer.Flush();
-  }));
-  stats->rows = num_rows;
-  stats->null_times = null_times;
-  return Status::OK();
+Result<std::unique_ptr<RowSink>> Matcher::MakePartitionedSink(const MatchSide& side, bool refined,
+                                                              size_t workers) {
+  auto sink = std::make_unique<PartitionedSink>(context_, labels_, settings_, side,
+                                                MatchUnit(*side.features, refined), workers,
+                                                &spilled_bytes_);
+  GNOMON_RETURN_NOT_OK(sink->PartLabels());
+  return sink;
 }
 
 }  // namespace gnomon::dataset::internal

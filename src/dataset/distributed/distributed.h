@@ -43,8 +43,10 @@ class DistributedResult : public BatchSource {
 };
 
 /// Adds what the tasks of plans need to a registry: driver and workers call it alike. `functions`
-/// (may be null) is for map_batches and outlives the registry.
-Status RegisterPlanStages(runtime::StageRegistry& registry, const FunctionRegistry* functions);
+/// (may be null) is for map_batches, `extensions` (may be null) for what plans name of plug-ins;
+/// both outlive the registry.
+Status RegisterPlanStages(runtime::StageRegistry& registry, const FunctionRegistry* functions,
+                          const PlanExtensions* extensions = nullptr);
 
 /// Optimises the plan, cuts it and runs it to its end. A write node must be the root; its files
 /// appear once, whatever fails, and with a journal (options.job) also over a crash of the driver.

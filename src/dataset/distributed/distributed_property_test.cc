@@ -52,6 +52,9 @@ std::shared_ptr<arrow::Table> RandomTable(Random& random) {
   arrow::StringBuilder names;
   arrow::DoubleBuilder reals;
   arrow::Int32Builder numbers;
+  const auto time = arrow::timestamp(random.One<arrow::TimeUnit::type>(
+      {arrow::TimeUnit::SECOND, arrow::TimeUnit::MILLI, arrow::TimeUnit::MICRO}));
+  arrow::TimestampBuilder times(time, arrow::default_memory_pool());
   const int64_t num_keys = random.One<int64_t>({1, 5, 40, 200});
   for (int64_t rows = random.One<int64_t>({0, 1, 20, 100, 300}); rows > 0; --rows) {
     RequireOk(random.Chance(0.9) ? keys.Append(random.Int(-num_keys / 2, num_keys))
@@ -65,11 +68,13 @@ std::shared_ptr<arrow::Table> RandomTable(Random& random) {
     RequireOk(random.Chance(0.8) ? reals.Append(real) : reals.AppendNull());
     RequireOk(random.Chance(0.9) ? numbers.Append(static_cast<int32_t>(random.Int(-100, 100)))
                                  : numbers.AppendNull());
+    RequireOk(random.Chance(0.9) ? times.Append(random.Int(0, 60)) : times.AppendNull());
   }
   return arrow::Table::Make(
       arrow::schema({arrow::field("k", arrow::int64()), arrow::field("name", arrow::utf8()),
-                     arrow::field("x", arrow::float64()), arrow::field("n", arrow::int32())}),
-      {*keys.Finish(), *names.Finish(), *reals.Finish(), *numbers.Finish()});
+                     arrow::field("x", arrow::float64()), arrow::field("n", arrow::int32()),
+                     arrow::field("t", time)}),
+      {*keys.Finish(), *names.Finish(), *reals.Finish(), *numbers.Finish(), *times.Finish()});
 }
 
 // Depends on the rows of its call: not row-wise.
@@ -133,7 +138,7 @@ class PlanMaker {
   Dataset Step(const Dataset& plan) {
     const auto all = Columns(plan, {});
     const auto numbers = Columns(plan, {arrow::Type::INT64, arrow::Type::INT32});
-    switch (random_.Int(0, 11)) {
+    switch (random_.Int(0, 14)) {
       case 0:
         return numbers.empty()
                    ? plan
@@ -145,6 +150,10 @@ class PlanMaker {
       case 2:
       case 3:
         return Join(plan);
+      case 12:
+      case 13:
+      case 14:
+        return MatchInTime(plan);
       case 4:
       case 5:
         return Aggregate(plan);
@@ -191,6 +200,39 @@ class PlanMaker {
                 .right_suffix = Concat("_r", ++counter_)});
   }
 
+  // As-of join or window aggregates.
+  Dataset MatchInTime(const Dataset& plan) {
+    const Dataset events = random_.Chance(0.5) ? Source() : Dataset::Of(RandomTable(random_));
+    const auto left_times = Columns(plan, {arrow::Type::TIMESTAMP});
+    const auto right_times = Columns(events, {arrow::Type::TIMESTAMP});
+    if (left_times.empty() || right_times.empty()) return plan;
+    TimeMatch match{.left_time = random_.One(left_times), .right_time = random_.One(right_times)};
+    const auto left_keys = Columns(plan, {arrow::Type::INT64, arrow::Type::INT32});
+    if (!left_keys.empty() && random_.Chance(0.9)) {
+      match.left_keys = {random_.One(left_keys)};
+      match.right_keys = {"k"};
+    }
+    if (random_.Chance(0.5)) {
+      match.created = "t";
+      match.filter_by_created = random_.Chance(0.5);
+    }
+    if (random_.Chance(0.5)) {
+      return plan.AsOfJoin(
+          events,
+          {.match = match,
+           .tolerance = random_.Chance(0.5) ? 0 : random_.Int(1, 40'000'000),
+           .features = {{"x", Concat("f", ++counter_)}, {"name", Concat("f", ++counter_)}}});
+    }
+    WindowAggregateSpec windows{.match = match};
+    for (const auto function : {AggregateFunction::kSum, AggregateFunction::kLast,
+                                AggregateFunction::kMedian, AggregateFunction::kCount}) {
+      WindowItem item{.function = function, .column = "x", .name = Concat("w", ++counter_)};
+      if (random_.Chance(0.8)) item.window = random_.Int(1, 40'000'000);
+      windows.items.push_back(std::move(item));
+    }
+    return plan.WindowAggregate(events, std::move(windows));
+  }
+
   Dataset Aggregate(const Dataset& plan) {
     const auto all = Columns(plan, {});
     std::vector<std::string> keys;
@@ -208,7 +250,10 @@ class PlanMaker {
       if (!merges) {
         item.function = random_.One<AggregateFunction>(
             {AggregateFunction::kSum, AggregateFunction::kMean, AggregateFunction::kStd,
-             AggregateFunction::kCountDistinct, AggregateFunction::kFirst});
+             AggregateFunction::kCountDistinct, AggregateFunction::kFirst,
+             AggregateFunction::kMedian, AggregateFunction::kMostFrequent,
+             AggregateFunction::kLastK});
+        item.k = random_.Int(1, 3);
       }
       const auto& type = *ValueOf(plan.plan())->schema()->GetFieldByName(item.column)->type();
       if (!pit::ResultType({.function = item.function}, type).ok()) {

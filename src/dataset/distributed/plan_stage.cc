@@ -155,16 +155,16 @@ Result<std::shared_ptr<arrow::Table>> WithFinalPaths(const arrow::Table& rows,
 
 class PlanTask {
  public:
-  PlanTask(TaskContext& task, const FunctionRegistry* functions)
-      : task_(task), functions_(functions) {}
+  PlanTask(TaskContext& task, const FunctionRegistry* functions, const PlanExtensions* extensions)
+      : task_(task), functions_(functions), extensions_(extensions) {}
 
   Result<TaskOutput> Run() {
     if (!fragment_.ParseFromString(task_.task().fragment)) {
       return Error(ErrorKind::kDataLoss, "not the fragment of a plan");
     }
-    GNOMON_ASSIGN_OR_RETURN(Plan plan, ParsePlan(fragment_.plan()));
+    GNOMON_ASSIGN_OR_RETURN(Plan plan, ParsePlan(fragment_.plan(), extensions_));
     if (!task_.task().argument.empty()) {
-      GNOMON_ASSIGN_OR_RETURN(const Plan source, ParsePlan(task_.task().argument));
+      GNOMON_ASSIGN_OR_RETURN(const Plan source, ParsePlan(task_.task().argument, extensions_));
       GNOMON_ASSIGN_OR_RETURN(plan, Replace(plan, internal::kSourceInput, source));
     }
     if (std::holds_alternative<WriteSpec>(plan->spec())) return Write(plan);
@@ -213,15 +213,17 @@ class PlanTask {
   }
 
   TaskContext& task_;
-  const FunctionRegistry* functions_;
+  const FunctionRegistry* const functions_;
+  const PlanExtensions* const extensions_;
   proto::StageFragment fragment_;
 };
 
 }  // namespace
 
-Status RegisterPlanStages(runtime::StageRegistry& registry, const FunctionRegistry* functions) {
-  return registry.AddStage(internal::kPlanStage, [functions](TaskContext& task) {
-    return PlanTask(task, functions).Run();
+Status RegisterPlanStages(runtime::StageRegistry& registry, const FunctionRegistry* functions,
+                          const PlanExtensions* extensions) {
+  return registry.AddStage(internal::kPlanStage, [functions, extensions](TaskContext& task) {
+    return PlanTask(task, functions, extensions).Run();
   });
 }
 

@@ -6,6 +6,7 @@
 #include "dataset/distributed/file_sink_internal.h"
 #include "dataset/distributed/relation_internal.h"
 #include "gnomon/stage_plan.pb.h"
+#include "table/file_system.h"
 
 namespace gnomon::dataset::internal {
 
@@ -169,6 +170,11 @@ Status StageBuilder::Finish(Relation relation, const Plan& root) {
   }
   const auto* write = std::get_if<WriteSpec>(&root->spec());
   result_.writes = write != nullptr;
+  if (write != nullptr && table::IsObjectPath(write->path)) {
+    return MakeError(ErrorKind::kUnsupported,
+                     Concat("stages cannot write an object yet: ", write->path), {},
+                     "write it in one process, or to a local file");
+  }
   for (Fragment& fragment : relation.fragments) {
     GNOMON_ASSIGN_OR_RETURN(fragment.plan, Visible(fragment.plan, *root->schema(), {}));
     Output output;

@@ -31,22 +31,6 @@ int64_t SaturatingSum(int64_t left, int64_t right) {
   return __builtin_add_overflow(left, right, &sum) ? std::numeric_limits<int64_t>::max() : sum;
 }
 
-// The aggregate of a column of partial results, if there is one that gives the same bits.
-std::optional<pit::AggregateFunction> MergeOf(pit::AggregateFunction function) {
-  using pit::AggregateFunction;
-  switch (function) {
-    case AggregateFunction::kCount:
-      return AggregateFunction::kSum;
-    case AggregateFunction::kMin:
-    case AggregateFunction::kMax:
-    case AggregateFunction::kFirst:
-    case AggregateFunction::kLast:
-      return function;
-    default:
-      return std::nullopt;
-  }
-}
-
 class StageCutter {
  public:
   StageCutter(const Plan& root, const DistributionOptions& options)
@@ -73,6 +57,8 @@ class StageCutter {
         [&](const DeriveSpec& spec) { return CutRowWise(plan, spec); },
         [&](const MapBatchesSpec& spec) { return CutMapBatches(plan, spec); },
         [&](const JoinSpec& spec) { return CutJoin(plan, spec); },
+        [&](const AsOfJoinSpec& spec) { return CutTimeMatch(plan, spec, spec.match); },
+        [&](const WindowAggregateSpec& spec) { return CutTimeMatch(plan, spec, spec.match); },
         [&](const AggregateSpec& spec) { return CutAggregate(plan, spec); },
         [&](const SortSpec& spec) { return CutSort(plan, spec); },
         [&](const RepartitionSpec& spec) { return CutRepartition(plan, spec); },
@@ -221,21 +207,6 @@ class StageCutter {
     return all;
   }
 
-  // Groups of one partition are merged exactly for the functions of MergeOf. Both halves give their
-  // groups in the order of their first rows.
-  static std::optional<AggregateSpec> MakePartial(AggregateSpec* spec) {
-    AggregateSpec partial = *spec;
-    for (AggregateItem& item : spec->items) {
-      const auto merge = MergeOf(item.function);
-      if (!merge.has_value()) return std::nullopt;
-    }
-    for (AggregateItem& item : spec->items) {
-      item.function = *MergeOf(item.function);
-      item.column = item.name;
-    }
-    return partial;
-  }
-
   Result<Relation> CutAggregate(const Plan& plan, AggregateSpec spec) {
     const Plan& input = plan->inputs()[0];
     GNOMON_ASSIGN_OR_RETURN(Relation relation, Cut(input));
@@ -317,6 +288,42 @@ class StageCutter {
         .order = std::move(sides[0].order)};
     GNOMON_RETURN_NOT_OK(OrderPairs(spec.type, sides[1].order, &relation));
     return Shown(std::move(relation), *plan);
+  }
+
+  // Each label needs all events of its key, in the order of their positions: ties in time are
+  // decided by it. Both ways of sending them keep that order.
+  Result<Relation> CutTimeMatch(const Plan& plan, const NodeSpec& spec, const TimeMatch& match) {
+    const Plan& events = plan->inputs()[1];
+    GNOMON_ASSIGN_OR_RETURN(Relation left, Cut(plan->inputs()[0]));
+    GNOMON_ASSIGN_OR_RETURN(Relation right, Cut(events));
+    const bool broadcast =
+        match.left_keys.empty() || SourceBytes(events) <= builder_.options().broadcast_bytes;
+    if (broadcast) {
+      GNOMON_ASSIGN_OR_RETURN(const Arrived arrived,
+                              builder_.Exchange(std::move(right), events->schema(), {}));
+      for (Fragment& fragment : left.fragments) {
+        GNOMON_ASSIGN_OR_RETURN(fragment.plan, MakeNode(spec, {fragment.plan, arrived.plan}));
+        fragment.inputs.push_back(arrived.input);
+      }
+      return Shown(std::move(left), *plan);
+    }
+    const int num_partitions = builder_.options().num_partitions;
+    const auto shuffle = [&](Relation relation, size_t side) {
+      return builder_.Exchange(std::move(relation), plan->inputs()[side]->schema(),
+                               {.exchange = runtime::Exchange::kShuffle,
+                                .num_partitions = num_partitions,
+                                .keys = side == 0 ? match.left_keys : match.right_keys,
+                                .keeps_order = side == 0});
+    };
+    GNOMON_ASSIGN_OR_RETURN(Arrived labels, shuffle(std::move(left), 0));
+    GNOMON_ASSIGN_OR_RETURN(Arrived arrived, shuffle(std::move(right), 1));
+    GNOMON_ASSIGN_OR_RETURN(Plan matched, MakeNode(spec, {labels.plan, arrived.plan}));
+    return Shown(
+        Relation{.fragments = {{.plan = std::move(matched),
+                                .inputs = {std::move(labels.input), std::move(arrived.input)},
+                                .num_partitions = num_partitions}},
+                 .order = std::move(labels.order)},
+        *plan);
   }
 
   static bool GivesPairs(JoinType type) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,5 +39,10 @@ struct StagePlan {
 /// all rows (sort, limit, sample, calls of map_batches, write, the end) gathers them in one task,
 /// sorted by these columns; another shuffle sorts in each partition.
 Result<StagePlan> CutIntoStages(const Plan& plan, const DistributionOptions& options);
+
+/// The aggregates of each partition, which `spec` merges from then on; absent when one of them has
+/// no merge that gives the same bits. Both halves give their groups in the order of their first
+/// rows.
+std::optional<AggregateSpec> MakePartial(AggregateSpec* spec);
 
 }  // namespace gnomon::dataset::internal

@@ -280,6 +280,11 @@ Result<std::unique_ptr<Accumulator>> MakeAccumulator(const Environment& environm
       return MakeEndAccumulator(input, item.function == AggregateFunction::kLast);
     case AggregateFunction::kCountDistinct:
       return std::make_unique<DistinctAccumulator>(environment, input, stats);
+    case AggregateFunction::kLastK:
+    case AggregateFunction::kMedian:
+    case AggregateFunction::kQuantile:
+    case AggregateFunction::kMostFrequent:
+      return MakeGatheredAccumulator(environment, item, input, stats);
     default:
       return Error(ErrorKind::kUnsupported, "a group cannot be aggregated by ",
                    pit::NameOf(item.function));

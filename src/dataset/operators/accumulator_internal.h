@@ -37,6 +37,11 @@ Result<std::unique_ptr<Accumulator>> MakeAccumulator(const Environment& environm
                                                      const std::shared_ptr<arrow::DataType>& input,
                                                      OperatorStats* stats);
 
+/// median, quantile, most_frequent and last_k.
+Result<std::unique_ptr<Accumulator>> MakeGatheredAccumulator(
+    const Environment& environment, const AggregateItem& item,
+    const std::shared_ptr<arrow::DataType>& input, OperatorStats* stats);
+
 /// Its parts in value_accumulator.cc.
 std::unique_ptr<Accumulator> MakeEndAccumulator(const std::shared_ptr<arrow::DataType>& type,
                                                 bool last);

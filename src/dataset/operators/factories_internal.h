@@ -36,6 +36,9 @@ Result<OperatorPtr> MakeAggregateOperator(const Environment& environment, const 
                                           OperatorPtr input, OperatorStats* stats);
 OperatorPtr MakeJoinOperator(const Environment& environment, const Plan& plan, OperatorPtr left,
                              OperatorPtr right, OperatorStats* stats);
+/// asof_join and window_aggregate.
+OperatorPtr MakeTimeMatchOperator(const Environment& environment, const Plan& plan,
+                                  OperatorPtr left, OperatorPtr right, OperatorStats* stats);
 OperatorPtr MakeRepartitionOperator(const Environment& environment, const Plan& plan,
                                     OperatorPtr input, OperatorStats* stats);
 OperatorPtr MakeWriteOperator(const Environment& environment, const Plan& plan, OperatorPtr input,

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "dataset/operators/factories_internal.h"
 #include "dataset/operators/hash_join_internal.h"
+#include "dataset/operators/numbered_source_internal.h"
 #include "dataset/operators/sorter_internal.h"
 
 /// Hash join. The right side is read first; when memory holds it, left batches stream past it. When
@@ -20,31 +21,6 @@ namespace {
 
 constexpr int kNumPartitions = 16;
 constexpr int kMostLevels = 4;
-
-/// Numbers the rows of a stream.
-class NumberedSource : public BatchSource {
- public:
-  NumberedSource(std::vector<BatchPtr> first, BatchSource* rest)
-      : first_(std::move(first)), rest_(rest) {}
-  Result<BatchPtr> Next() override {
-    GNOMON_ASSIGN_OR_RETURN(const auto batch, first_.Next());
-    if (batch != nullptr) return Numbered(*batch);
-    GNOMON_ASSIGN_OR_RETURN(const auto other, rest_->Next());
-    if (other == nullptr) return nullptr;
-    return Numbered(*other);
-  }
-
- private:
-  Result<BatchPtr> Numbered(const arrow::RecordBatch& batch) {
-    const int64_t begin = position_;
-    position_ += batch.num_rows();
-    return WithInt64Column(batch, "__position", Positions(begin, batch.num_rows()));
-  }
-
-  MemorySource first_;
-  BatchSource* const rest_;
-  int64_t position_ = 0;
-};
 
 class JoinOperator : public Operator {
  public:

@@ -10,6 +10,7 @@
 #include "dataset/operators/factories_internal.h"
 #include "dataset/plan_internal.h"
 #include "expr/expression.h"
+#include "table/column.h"
 
 /// Nodes that look at one row at a time, fused: a batch goes through all of them while it is warm,
 /// several batches side by side, and they come out in their order.
@@ -44,6 +45,7 @@ class ColumnsStep : public Step {
   struct Column {
     int input = -1;
     std::optional<expr::BoundExpression> expression = {};
+    std::shared_ptr<arrow::DataType> type = nullptr;  ///< what it is brought to; null: it stays
   };
   ColumnsStep(SchemaPtr schema, std::vector<Column> columns)
       : schema_(std::move(schema)), columns_(std::move(columns)) {}
@@ -51,12 +53,19 @@ class ColumnsStep : public Step {
     arrow::ArrayVector arrays;
     arrays.reserve(columns_.size());
     for (const Column& column : columns_) {
+      std::shared_ptr<arrow::Array> array;
       if (column.expression) {
-        GNOMON_ASSIGN_OR_RETURN(auto array, column.expression->Evaluate(*batch));
-        arrays.push_back(std::move(array));
+        GNOMON_ASSIGN_OR_RETURN(array, column.expression->Evaluate(*batch));
       } else {
-        arrays.push_back(batch->column(column.input));
+        array = batch->column(column.input);
       }
+      if (column.type != nullptr) {
+        auto cast = table::CastLossless(array, column.type);
+        const std::string& name = schema_->field(static_cast<int>(arrays.size()))->name();
+        GNOMON_RETURN_NOT_OK(WithContext(cast.status(), Quoted(name)));
+        array = *std::move(cast);
+      }
+      arrays.push_back(std::move(array));
     }
     return arrow::RecordBatch::Make(schema_, batch->num_rows(), std::move(arrays));
   }
@@ -94,16 +103,16 @@ Result<ColumnsStep::Column> BindColumn(const arrow::Schema& input, const NamedEx
   GNOMON_ASSIGN_OR_RETURN(const auto expression, expr::Expression::Parse(named.expression));
   const auto columns = expression.columns();
   if (columns.size() == 1 && named.expression == ColumnExpression(columns[0]))
-    return ColumnsStep::Column{.input = input.GetFieldIndex(columns[0])};
-  GNOMON_ASSIGN_OR_RETURN(auto bound, expression.Bind(input));
-  return ColumnsStep::Column{.expression = std::move(bound)};
+    return ColumnsStep::Column{.input = input.GetFieldIndex(columns[0]), .type = named.type};
+  GNOMON_ASSIGN_OR_RETURN(auto bound, expression.Bind(input, named.functions.get()));
+  return ColumnsStep::Column{.expression = std::move(bound), .type = named.type};
 }
 
 Result<std::unique_ptr<Step>> MakeStep(const Environment& environment, const PlanNode& node) {
   const arrow::Schema& input = *node.inputs()[0]->schema();
   if (const auto* filter = std::get_if<FilterSpec>(&node.spec())) {
     GNOMON_ASSIGN_OR_RETURN(const auto parsed, expr::Expression::Parse(filter->predicate));
-    GNOMON_ASSIGN_OR_RETURN(auto bound, parsed.Bind(input));
+    GNOMON_ASSIGN_OR_RETURN(auto bound, parsed.Bind(input, filter->functions.get()));
     return std::make_unique<FilterStep>(environment.context, std::move(bound));
   }
   if (const auto* map = std::get_if<MapBatchesSpec>(&node.spec())) {

@@ -19,6 +19,12 @@ bool KeepsRows(const PlanNode& node) {
          std::holds_alternative<DeriveSpec>(node.spec()) || (map != nullptr && map->row_wise);
 }
 
+/// Gives a row for each left row.
+bool KeepsLeftRows(const PlanNode& node) {
+  return std::holds_alternative<AsOfJoinSpec>(node.spec()) ||
+         std::holds_alternative<WindowAggregateSpec>(node.spec());
+}
+
 /// A plan of which the first `rows` rows are those of `plan`, which may give fewer than `plan`.
 Result<Plan> Bounded(const Plan& plan, int64_t rows, Notes* notes) {
   if (const auto* scan = std::get_if<ScanSpec>(&plan->spec())) {
@@ -33,13 +39,20 @@ Result<Plan> Bounded(const Plan& plan, int64_t rows, Notes* notes) {
     notes->push_back(Concat("limit into a sort: only its first ", *limited.limit, " are kept"));
     return MakeNode(std::move(limited), plan->inputs());
   }
-  if (!KeepsRows(*plan) && !std::holds_alternative<UnionSpec>(plan->spec())) return plan;
+  const bool keeps_left = KeepsLeftRows(*plan);
+  if (!KeepsRows(*plan) && !keeps_left && !std::holds_alternative<UnionSpec>(plan->spec()))
+    return plan;
   std::vector<Plan> inputs;
   for (const Plan& input : plan->inputs()) {
+    if (keeps_left && !inputs.empty()) {
+      inputs.push_back(input);
+      continue;
+    }
     GNOMON_ASSIGN_OR_RETURN(auto bounded, Bounded(input, rows, notes));
     // A row beyond the limit is not looked at: it might fail.
     const bool exact = std::holds_alternative<ScanSpec>(bounded->spec()) ||
                        std::holds_alternative<SortSpec>(bounded->spec()) || KeepsRows(*bounded) ||
+                       KeepsLeftRows(*bounded) ||
                        std::holds_alternative<LimitSpec>(bounded->spec());
     if (!exact) {
       GNOMON_ASSIGN_OR_RETURN(bounded, MakeNode(LimitSpec{rows}, {std::move(bounded)}));

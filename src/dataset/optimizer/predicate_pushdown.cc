@@ -39,11 +39,12 @@ Result<bool> CanMove(const std::string& text, const arrow::Schema& schema) {
 /// For the output columns that are input columns under the same or another name: output to input.
 std::map<std::string, std::string> PassedColumns(const std::vector<NamedExpression>& expressions) {
   std::map<std::string, std::string> names;
-  for (const auto& [name, text] : expressions) {
-    const auto parsed = expr::Expression::Parse(text);
-    if (!parsed.ok()) continue;
+  for (const NamedExpression& named : expressions) {
+    const auto parsed = expr::Expression::Parse(named.expression);
+    if (!parsed.ok() || named.type != nullptr) continue;
     const auto columns = parsed->columns();
-    if (columns.size() == 1 && text == ColumnExpression(columns[0])) names[name] = columns[0];
+    if (columns.size() == 1 && named.expression == ColumnExpression(columns[0]))
+      names[named.name] = columns[0];
   }
   return names;
 }
@@ -60,12 +61,13 @@ class Pusher {
 
  private:
   /// What cannot be moved further stands as a filter above the node.
-  static Result<Plan> Above(Plan plan, const Predicates& predicates) {
+  static Result<Plan> Above(Plan plan, const Predicates& predicates,
+                            const std::shared_ptr<const expr::FunctionSet>& functions = nullptr) {
     if (predicates.empty()) return plan;
     std::string text = predicates[0];
     for (size_t i = 1; i < predicates.size(); ++i)
       text = Concat(i == 1 ? Concat("(", text, ")") : text, " and (", predicates[i], ")");
-    return MakeNode(FilterSpec{std::move(text)}, {std::move(plan)});
+    return MakeNode(FilterSpec{std::move(text), functions}, {std::move(plan)});
   }
 
   Result<Plan> PushNothing(const Plan& plan) {
@@ -108,7 +110,7 @@ class Pusher {
     // The others come after this filter: they can move below it.
     moved.insert(moved.end(), predicates.begin(), predicates.end());
     GNOMON_ASSIGN_OR_RETURN(auto below, Push(input, std::move(moved)));
-    return Above(std::move(below), kept);
+    return Above(std::move(below), kept, spec.functions);
   }
 
   Result<Plan> PushRenamed(const Plan& plan, const std::map<std::string, std::string>& names,
@@ -144,8 +146,8 @@ class Pusher {
   Result<Plan> PushInto(const Plan& plan, const DeriveSpec& spec, Predicates predicates) {
     const auto names = PassedColumns(spec.expressions);
     std::set<std::string> hidden;
-    for (const auto& [name, text] : spec.expressions) {
-      if (!names.contains(name)) hidden.insert(name);
+    for (const NamedExpression& named : spec.expressions) {
+      if (!names.contains(named.name)) hidden.insert(named.name);
     }
     return PushRenamed(plan, names, hidden, predicates);
   }
@@ -233,6 +235,32 @@ class Pusher {
     GNOMON_ASSIGN_OR_RETURN(auto new_right, Push(plan->inputs()[1], std::move(right)));
     GNOMON_ASSIGN_OR_RETURN(auto node,
                             WithInputs(plan, {std::move(new_left), std::move(new_right)}));
+    return Above(std::move(node), above);
+  }
+
+  Result<Plan> PushInto(const Plan& plan, const AsOfJoinSpec& /*spec*/, Predicates predicates) {
+    return PushLeft(plan, predicates);
+  }
+
+  Result<Plan> PushInto(const Plan& plan, const WindowAggregateSpec& /*spec*/,
+                        Predicates predicates) {
+    return PushLeft(plan, predicates);
+  }
+
+  /// To the labels, each of which gives one row with its own columns.
+  Result<Plan> PushLeft(const Plan& plan, const Predicates& predicates) {
+    const arrow::Schema& schema = *plan->inputs()[0]->schema();
+    Predicates left;
+    Predicates above;
+    for (const std::string& text : predicates) {
+      GNOMON_ASSIGN_OR_RETURN(const auto columns, ColumnsOf(text));
+      const bool passes = std::ranges::all_of(
+          columns, [&](const std::string& name) { return schema.GetFieldIndex(name) >= 0; });
+      (passes ? left : above).push_back(text);
+    }
+    GNOMON_ASSIGN_OR_RETURN(auto labels, Push(plan->inputs()[0], std::move(left)));
+    GNOMON_ASSIGN_OR_RETURN(auto events, Push(plan->inputs()[1], {}));
+    GNOMON_ASSIGN_OR_RETURN(auto node, WithInputs(plan, {std::move(labels), std::move(events)}));
     return Above(std::move(node), above);
   }
 

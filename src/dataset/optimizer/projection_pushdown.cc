@@ -154,6 +154,40 @@ class Pruner {
     return WithInputs(plan, {std::move(new_left), std::move(new_right)});
   }
 
+  /// The left's needed columns; of the right only what is matched by and what is given.
+  Result<Plan> PruneTimeMatch(const Plan& plan, const TimeMatch& match, NodeSpec pruned,
+                              const Names& needed, Names right) {
+    Names left(match.left_keys.begin(), match.left_keys.end());
+    left.insert(match.left_time);
+    for (const auto& field : plan->inputs()[0]->schema()->fields()) {
+      if (needed.contains(field->name())) left.insert(field->name());
+    }
+    right.insert(match.right_keys.begin(), match.right_keys.end());
+    right.insert(match.right_time);
+    if (!match.created.empty()) right.insert(match.created);
+    GNOMON_ASSIGN_OR_RETURN(auto new_left, Prune(plan->inputs()[0], left));
+    GNOMON_ASSIGN_OR_RETURN(auto new_right, Prune(plan->inputs()[1], right));
+    return MakeNode(std::move(pruned), {std::move(new_left), std::move(new_right)});
+  }
+
+  Result<Plan> PruneNode(const Plan& plan, const AsOfJoinSpec& spec, const Names& needed) {
+    AsOfJoinSpec pruned = spec;
+    std::erase_if(pruned.features,
+                  [&](const AsOfFeature& feature) { return !needed.contains(feature.name); });
+    Names right;
+    for (const AsOfFeature& feature : pruned.features) right.insert(feature.column);
+    return PruneTimeMatch(plan, spec.match, std::move(pruned), needed, std::move(right));
+  }
+
+  Result<Plan> PruneNode(const Plan& plan, const WindowAggregateSpec& spec, const Names& needed) {
+    WindowAggregateSpec pruned = spec;
+    std::erase_if(pruned.items,
+                  [&](const WindowItem& item) { return !needed.contains(item.name); });
+    Names right;
+    for (const WindowItem& item : pruned.items) right.insert(item.column);
+    return PruneTimeMatch(plan, spec.match, std::move(pruned), needed, std::move(right));
+  }
+
   Result<Plan> PruneNode(const Plan& plan, const UnionSpec& /*spec*/, const Names& needed) {
     std::vector<Plan> inputs;
     for (const Plan& input : plan->inputs()) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <utility>
 
 #include "feature/definition/validate_internal.h"
 
@@ -12,6 +13,31 @@ constexpr std::string_view kDummyEntity = "__dummy";  // Feast's
 
 constexpr std::array<std::string_view, 6> kFileFormats = {"",     "parquet", "csv",
                                                           "json", "ipc",     "arrow"};
+
+/// Files have a path; databases a table or a query.
+Status CheckPlace(const DataSource& source) {
+  const auto error = [&](std::string_view text, std::string hint = {}) {
+    return ObjectError(kSourceKind, source.name, text, std::move(hint));
+  };
+  const bool is_database = source.type == "postgres" || source.type == "sqlite";
+  if (source.type != "file" && !is_database) {
+    return MakeError(ErrorKind::kUnsupported,
+                     Concat(kSourceKind, " ", Quoted(source.name), ": type ", Quoted(source.type),
+                            " is not supported"),
+                     {}, "types: file, postgres, sqlite");
+  }
+  if (!is_database) {
+    if (!source.table.empty() || !source.query.empty())
+      return error("files have no table and no query", "type: postgres or sqlite");
+    return source.path.empty() ? error("path is missing") : Status::OK();
+  }
+  if (source.table.empty() == source.query.empty())
+    return error("exactly one of table and query is needed");
+  if (!source.file_format.empty()) return error("a database has no file_format");
+  if (source.type == "postgres" && !source.path.empty())
+    return error("a PostgreSQL source has no path", "table: or query: says what is read");
+  return Status::OK();
+}
 
 }  // namespace
 
@@ -37,15 +63,9 @@ Status CheckEntity(const Entity& entity) {
 }
 
 Status CheckDataSource(const DataSource& source) {
-  if (source.type != "file") {
-    return MakeError(ErrorKind::kUnsupported,
-                     Concat(kSourceKind, " ", Quoted(source.name), ": type ", Quoted(source.type),
-                            " is not supported"),
-                     {}, "types: file");
-  }
-  if (source.path.empty()) return ObjectError(kSourceKind, source.name, "path is missing");
-  for (const std::string* text :
-       {&source.path, &source.timestamp_field, &source.created_timestamp_column}) {
+  GNOMON_RETURN_NOT_OK(CheckPlace(source));
+  for (const std::string* text : {&source.path, &source.table, &source.query,
+                                  &source.timestamp_field, &source.created_timestamp_column}) {
     if (!IsUtf8(*text)) return ObjectError(kSourceKind, source.name, "a text is not valid UTF-8");
   }
   if (std::ranges::find(kFileFormats, source.file_format) == kFileFormats.end()) {

@@ -32,6 +32,11 @@ std::optional<int64_t> FeatureView::LongestWindow() const {
 
 const Entity* Definitions::FindEntity(std::string_view name) const { return Find(entities, name); }
 
+std::string DataSource::Place() const {
+  if (type == "file") return path;
+  return table.empty() ? Concat("the query of ", name) : table;
+}
+
 const DataSource* Definitions::FindDataSource(std::string_view name) const {
   return Find(data_sources, name);
 }

@@ -40,12 +40,16 @@ struct Entity {
   bool operator==(const Entity&) const = default;
 };
 
-/// Files for now: Parquet, CSV, JSON lines, Arrow IPC. `path` is relative to the repository folder.
+/// Files (Parquet, CSV, JSON lines, Arrow IPC), or a table or query of PostgreSQL or SQLite. `path`
+/// is relative to the repository folder, or an address s3://bucket/key.
 struct DataSource {
   std::string name;
-  std::string type = "file";
-  std::string path;
-  std::string file_format;      ///< "", parquet, csv, json, ipc
+  std::string type = "file";              ///< file, postgres, sqlite
+  std::string path;                       ///< of sqlite: the database; empty: that of offline_store
+  std::string table = {};                 ///< of a database: a table's name, or
+  std::string query = {};                 ///< a SELECT
+  std::string file_format;                ///< "", parquet, csv, json, ipc
+  std::string s3_endpoint_override = {};  ///< of an s3:// path; empty: the repository's
   std::string timestamp_field;  ///< empty: inferred at apply (the only timestamp column, or
                                 ///< event_timestamp)
   std::string created_timestamp_column;              ///< empty: none
@@ -53,6 +57,9 @@ struct DataSource {
   std::string description;
   Tags tags;
   std::string owner;
+
+  /// What it reads, for messages: the path, the table or "its query".
+  std::string Place() const;
   bool operator==(const DataSource&) const = default;
 };
 

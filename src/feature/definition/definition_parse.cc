@@ -115,27 +115,32 @@ Result<Entity> ParseEntity(const ConfigNode& node) {
 
 Result<DataSource> ParseDataSource(const ConfigNode& node) {
   GNOMON_RETURN_NOT_OK(
-      node.CheckKeys({"name", "type", "path", "file_format", "timestamp_field",
-                      "created_timestamp_column", "field_mapping", "description", "tags", "owner"},
-                     {"date_partition_column", "s3_endpoint_override"}));
+      node.CheckKeys({"name", "type", "path", "table", "query", "file_format",
+                      "s3_endpoint_override", "timestamp_field", "created_timestamp_column",
+                      "field_mapping", "description", "tags", "owner"},
+                     {"date_partition_column"}));
   DataSource source;
   GNOMON_RETURN_NOT_OK(ReadCommon(node, &source));
   GNOMON_RETURN_NOT_OK(Reader(node)
                            .Text("type", &source.type)
                            .Text("path", &source.path)
+                           .Text("table", &source.table)
+                           .Text("query", &source.query)
                            .Text("file_format", &source.file_format)
+                           .Text("s3_endpoint_override", &source.s3_endpoint_override)
                            .Text("timestamp_field", &source.timestamp_field)
                            .Text("created_timestamp_column", &source.created_timestamp_column)
                            .TextMap("field_mapping", &source.field_mapping)
                            .status());
   source.type = ToLower(source.type);
   source.file_format = ToLower(source.file_format);
-  if (source.type != "file") {
+  if (source.type == "postgresql") source.type = "postgres";
+  if (source.type != "file" && source.type != "postgres" && source.type != "sqlite") {
     const ConfigNode type = node.Get("type");
     return MakeError(ErrorKind::kUnsupported,
                      Concat(type.path(), ": data source type ", Quoted(source.type),
                             " is not supported by this build"),
-                     type.location(), "types: file");
+                     type.location(), "types: file, postgres, sqlite");
   }
   return source;
 }

@@ -25,7 +25,7 @@ Status UnknownColumn(std::string_view kind, std::string_view owner, std::string_
   const std::string columns = Concat("columns: ", Join(names, ", "));
   hint = hint.empty() ? columns : Concat(hint, " (", columns, ")");
   return ObjectError(kind, owner,
-                     Concat(what, " ", Quoted(column), " is no column of ", Quoted(source.path)),
+                     Concat(what, " ", Quoted(column), " is no column of ", Quoted(source.Place())),
                      std::move(hint));
 }
 
@@ -43,13 +43,13 @@ Result<std::string> InferTimestamp(const DataSource& source, const arrow::Schema
     if (candidates.size() == 1) return candidates[0];
     if (candidates.size() > 1) {
       return ObjectError(kSourceKind, source.name,
-                         Concat("several columns of ", Quoted(source.path),
+                         Concat("several columns of ", Quoted(source.Place()),
                                 " may be the event time: ", Join(candidates, ", ")),
                          "name one as timestamp_field");
     }
   }
   return ObjectError(kSourceKind, source.name,
-                     Concat(Quoted(source.path), " has no timestamp column"),
+                     Concat(Quoted(source.Place()), " has no timestamp column"),
                      Concat("columns: ", Join(schema.field_names(), ", ")));
 }
 
@@ -84,6 +84,8 @@ Status ResolveSource(const arrow::Schema& schema, DataSource* source) {
   }
   for (const auto& [from, to] : source->field_mapping) {
     if (schema.GetFieldByName(from) == nullptr) {
+      // Stores give the schema with the mapped names.
+      if (schema.GetFieldByName(to) != nullptr) continue;
       return UnknownColumn(kSourceKind, source->name, "field_mapping:", from, *source,
                            schema.field_names());
     }
@@ -114,7 +116,7 @@ Result<arrow::FieldVector> ColumnsOf(const FeatureView& view, const DataSource& 
     if (before.GetFieldByName(item.name) != nullptr) {
       return ObjectError(kViewKind, view.name,
                          Concat("transformation ", Quoted(item.name),
-                                " has the name of a column of ", Quoted(source.path)),
+                                " has the name of a column of ", Quoted(source.Place())),
                          "choose another name");
     }
     GNOMON_ASSIGN_OR_RETURN(const auto parsed, expr::Expression::Parse(item.expression));
@@ -159,7 +161,7 @@ Status CheckJoinKeys(const Definitions& definitions, const FeatureView& view,
     return ObjectError(
         kViewKind, view.name,
         Concat("join key ", Quoted(entity.join_key), " is ", field->type()->ToString(), " in ",
-               Quoted(source.path), ", but entity ", Quoted(name), " has value_type ",
+               Quoted(source.Place()), ", but entity ", Quoted(name), " has value_type ",
                entity.value_type.ToString()),
         type.ok() ? Concat("write value_type: ", type->ToString(), " at the entity")
                   : std::string());
@@ -200,7 +202,7 @@ Status ResolvePlainView(const Definitions& definitions, const DataSource& source
     }
     if (!view->schema.empty()) return Status::OK();
     return ObjectError(kViewKind, view->name,
-                       Concat(Quoted(source.path), " has no column besides keys and times"));
+                       Concat(Quoted(source.Place()), " has no column besides keys and times"));
   }
   for (Field& field : view->schema) {
     const auto column = columns.GetFieldByName(field.name);

@@ -8,6 +8,9 @@
 #include <vector>
 
 #include "base/log.h"
+#include "feature/definition/offline_store_config_internal.h"
+#include "feature/definition/online_store_config_internal.h"
+#include "feature/definition/s3_config_internal.h"
 
 namespace gnomon::feature {
 
@@ -123,6 +126,16 @@ Status ReadProject(const ConfigNode& root, RepositoryConfig* config) {
   return Status::OK();
 }
 
+// The file of sqlite:///FILE is below the repository, too.
+Status ResolveDatabase(const std::string& folder, const ConfigNode& place, std::string* url) {
+  constexpr std::string_view kSqlite = "sqlite:///";
+  if (!url->starts_with("sqlite:")) return Status::OK();
+  const std::string file = url->starts_with(kSqlite) ? url->substr(kSqlite.size()) : std::string();
+  if (file.empty()) return place.ErrorHere("a SQLite registry has a file", "path: sqlite:///FILE");
+  *url = Concat(kSqlite, Absolute(folder, file));
+  return Status::OK();
+}
+
 Status ReadRegistry(const ConfigNode& node, RepositoryConfig* config, Missing* missing) {
   auto& registry = config->registry;
   if (node.is_scalar()) {
@@ -150,8 +163,22 @@ Status ReadRegistry(const ConfigNode& node, RepositoryConfig* config, Missing* m
   }
   const ConfigNode place = node.Has("registry_type") ? node.Get("registry_type") : node;
   const std::string scheme = SchemeOf(registry.path);
+  const std::string database = scheme.substr(0, scheme.find('+'));
+  const bool is_database =
+      database == "sqlite" || database == "postgresql" || database == "postgres";
+  if (registry.type == "sql") {
+    if (!is_database) {
+      missing->Add(scheme.empty() ? std::string("registry_type 'sql' without a URL")
+                                  : Concat("a registry at ", scheme, "://"),
+                   "path: sqlite:///FILE or postgresql://...", place);
+    }
+    return ResolveDatabase(config->folder, place, &registry.path);
+  }
   if (registry.type != "file") {
-    missing->Add(Concat("registry_type ", Quoted(registry.type)), "registry_type: file", place);
+    missing->Add(Concat("registry_type ", Quoted(registry.type)), "registry_type: file or sql",
+                 place);
+  } else if (is_database) {
+    return place.ErrorHere("a registry in a database", "add: registry_type: sql");
   } else if (!scheme.empty()) {
     missing->Add(Concat("a registry at ", scheme, "://"), "registry: a path of this machine",
                  place);
@@ -163,22 +190,18 @@ Status ReadRegistry(const ConfigNode& node, RepositoryConfig* config, Missing* m
 Status ReadOnlineStore(const ConfigNode& node, RepositoryConfig* config, Missing* missing) {
   auto& store = config->online_store;
   GNOMON_ASSIGN_OR_RETURN(store.type, TypeOf(node, "type", store.type));
-  if (store.type != "sqlite") {
-    missing->Add(Concat("online_store type ", Quoted(store.type)), "online_store type: sqlite",
+  const std::string refused = UnsupportedOnlineStore(node, store.type);
+  if (!refused.empty()) {
+    missing->Add(refused, "online_store type: sqlite, redis or postgres",
                  node.Has("type") ? node.Get("type") : node);
     return Status::OK();
   }
-  if (!node.is_scalar()) {
-    GNOMON_RETURN_NOT_OK(node.CheckKeys({"type", "path", "value_counts_mb"},
-                                        {"vector_enabled", "vector_len", "text_search_enabled"}));
-  }
-  GNOMON_RETURN_NOT_OK(ReadText(node, "path", &store.path));
+  GNOMON_RETURN_NOT_OK(ReadOnlineStoreKeys(node, &store));
   if (const std::string scheme = SchemeOf(store.path); !scheme.empty()) {
     return node.Get("path").ErrorHere("a SQLite file has a plain path");
   }
   store.path = Absolute(config->folder, store.path);
-  // A stored row is at most 2^31 - 1 bytes long.
-  return ReadInteger(node, "value_counts_mb", int64_t{1}, int64_t{2047}, &store.value_counts_mb);
+  return Status::OK();
 }
 
 // Settings that the engine shares with Feast's Ray offline store; the engine's own win.
@@ -227,9 +250,15 @@ Status ReadOfflineStore(const ConfigNode& node, RepositoryConfig* config, Cluste
     if (node.is_scalar()) return Status::OK();
     return node.CheckKeys({"type"}, {"staging_location", "staging_location_endpoint_override"});
   }
+  if (store.type == "sqlite" || store.type == "postgres") {
+    if (node.is_scalar()) return Status::OK();
+    GNOMON_RETURN_NOT_OK(ReadDatabaseStoreKeys(node, &store));
+    if (!store.path.empty()) store.path = Absolute(config->folder, store.path);
+    return Status::OK();
+  }
   if (store.type != "ray") {
     missing->Add(Concat("offline_store type ", Quoted(store.type)),
-                 "offline_store type: file, dask, duckdb or ray",
+                 "offline_store type: file, dask, duckdb, ray, postgres or sqlite",
                  node.Has("type") ? node.Get("type") : node);
     return Status::OK();
   }
@@ -259,10 +288,13 @@ Status ReadBatchEngine(const ConfigNode& node, RepositoryConfig* config, Cluster
   }
   if (node.is_scalar()) return Status::OK();
   GNOMON_RETURN_NOT_OK(node.CheckKeys(
-      {"type", "max_workers", "enable_optimization", "broadcast_join_threshold_mb",
+      {"type", "isolation", "max_workers", "enable_optimization", "broadcast_join_threshold_mb",
        "max_parallelism_multiplier", "target_partition_size_mb", "window_size_for_joins",
        "ray_address", "use_ray_cluster", "use_kuberay", "ray_cluster"},
       kRayKeysWithoutEffect));
+  GNOMON_RETURN_NOT_OK(ReadText(node, "isolation", &engine.isolation));
+  if (engine.isolation != "thread" && engine.isolation != "process")
+    return node.Get("isolation").ErrorHere("isolation: thread or process");
   GNOMON_RETURN_NOT_OK(ReadInteger(node, "max_workers", 0, 1'000'000, &engine.max_workers));
   GNOMON_RETURN_NOT_OK(ReadBool(node, "enable_optimization", &engine.enable_optimization));
   GNOMON_RETURN_NOT_OK(ReadJoinSettings(node, &engine));
@@ -281,6 +313,14 @@ Status ReadFeatureServer(const ConfigNode& node, RepositoryConfig* config) {
   GNOMON_RETURN_NOT_OK(ReadText(node, "host", &server.host));
   GNOMON_RETURN_NOT_OK(ReadInteger(node, "port", 0, 65'535, &server.port));
   return ReadInteger(node, "metrics_port", 0, 65'535, &server.metrics_port);
+}
+
+Status ReadMaterialization(const ConfigNode& node, RepositoryConfig* config) {
+  if (node.is_null()) return Status::OK();
+  if (!node.is_mapping()) return node.ErrorHere("expected a mapping of keys");
+  GNOMON_RETURN_NOT_OK(node.CheckKeys({"online_write_batch_size"}, {"pull_latest_features"}));
+  return ReadInteger(node, "online_write_batch_size", int64_t{1}, int64_t{1'000'000'000},
+                     &config->rows_per_commit);
 }
 
 Status ReadPlugins(const ConfigNode& node, RepositoryConfig* config) {
@@ -338,9 +378,9 @@ Result<RepositoryConfig> ParseRepositoryConfig(const ConfigNode& root, const std
   GNOMON_RETURN_NOT_OK(
       root.CheckKeys({"project", "provider", "registry", "online_store", "offline_store",
                       "batch_engine", "auth", "feature_server", "tracking", "models", "plugins",
-                      "entity_key_serialization_version", "memory_limit"},
+                      "s3", "materialization", "entity_key_serialization_version", "memory_limit"},
                      {"project_description", "embedding_model", "flags", "coerce_tz_aware",
-                      "materialization", "openlineage", "mlflow", "data_quality_monitoring"}));
+                      "openlineage", "mlflow", "data_quality_monitoring"}));
   RepositoryConfig config;
   config.folder =
       std::filesystem::absolute(folder.empty() ? "." : folder).lexically_normal().string();
@@ -360,8 +400,11 @@ Result<RepositoryConfig> ParseRepositoryConfig(const ConfigNode& root, const std
   GNOMON_RETURN_NOT_OK(CheckAuth(root.Get("auth"), &missing));
   GNOMON_RETURN_NOT_OK(ReadFeatureServer(root.Get("feature_server"), &config));
   GNOMON_RETURN_NOT_OK(ReadFolders(root, &config));
+  GNOMON_RETURN_NOT_OK(ReadS3(root.Get("s3"), &config.s3));
   GNOMON_RETURN_NOT_OK(ReadInteger(root, "entity_key_serialization_version", 2, 3,
                                    &config.entity_key_serialization_version));
+  config.online_store.entity_key_version = config.entity_key_serialization_version;
+  GNOMON_RETURN_NOT_OK(ReadMaterialization(root.Get("materialization"), &config));
   if (const ConfigNode limit = root.Get("memory_limit"); !limit.is_null()) {
     GNOMON_ASSIGN_OR_RETURN(config.memory_limit, limit.AsBytes());
     if (config.memory_limit < 0) return limit.ErrorHere("must not be negative");

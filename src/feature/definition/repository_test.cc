@@ -94,20 +94,48 @@ TEST_CASE("Feast's window sizes are read, the engine's before the offline store'
   CHECK(window(", window_size_for_joins: 15s", ", window_size_for_joins: 2H") == 7200);
 }
 
-TEST_CASE("the sales document's stores are all named in one error") {
-  const auto error = test::ErrorOf(Parse(R"(
+TEST_CASE("the sales document's offline store is PostgreSQL, and its password is not shown") {
+  const auto config = ValueOf(Parse(R"(
 project: sales_forecasting
-provider: local
-registry:
-  registry_type: sql
-  path: postgresql://feast:feast@postgres:5432/feast
 offline_store:
   type: postgres
   host: postgres
   port: 5432
   database: feast
   user: feast
-  password: feast
+  password: feast-secret
+  db_schema: features
+  sslmode: verify-full
+  sslrootcert_path: /etc/ca.pem
+)"));
+  const auto& store = config.offline_store;
+  CHECK(store.type == "postgres");
+  CHECK(store.host == "postgres");
+  CHECK(store.port == 5432);
+  CHECK(store.database == "feast");
+  CHECK(store.user == "feast");
+  CHECK(store.password.Reveal() == "feast-secret");
+  CHECK(store.password.ToString() == "***");
+  CHECK(store.db_schema == "features");
+  CHECK(store.sslmode == "verify-full");
+  CHECK(store.sslrootcert == "/etc/ca.pem");
+  CHECK_ERROR(Parse("project: p\noffline_store: {type: postgres, sslmode: maybe}"),
+              ErrorKind::kUser, "verify-full");
+  CHECK_ERROR(Parse("project: p\noffline_store: {type: postgres, hosts: a}"), ErrorKind::kUser,
+              "did you mean 'host'");
+  const auto sqlite = ValueOf(Parse("project: p\noffline_store: {type: sqlite, path: a.db}"));
+  CHECK(sqlite.offline_store.path.ends_with("/a.db"));
+}
+
+TEST_CASE("what a repository asks for and is not there is named in one error") {
+  const auto error = test::ErrorOf(Parse(R"(
+project: sales_forecasting
+provider: local
+registry:
+  registry_type: sql
+  path: mysql://feast:feast@postgres:5432/feast
+offline_store:
+  type: snowflake.offline
 online_store:
   type: postgres
   host: postgres
@@ -117,11 +145,10 @@ batch_engine:
     address: ray://feast-ray-head-svc:10001
 entity_key_serialization_version: 2
 )"));
-  CHECK_ERROR(error, ErrorKind::kUnsupported, "registry_type 'sql'");
-  CHECK_ERROR(error, ErrorKind::kUnsupported, "offline_store type 'postgres'");
-  CHECK_ERROR(error, ErrorKind::kUnsupported, "online_store type 'postgres'");
+  CHECK_ERROR(error, ErrorKind::kUnsupported, "a registry at mysql://");
+  CHECK_ERROR(error, ErrorKind::kUnsupported, "offline_store type 'snowflake.offline'");
   CHECK_ERROR(error, ErrorKind::kUnsupported, "feature_store.yaml:5");
-  CHECK_ERROR(error, ErrorKind::kUnsupported, "file, dask, duckdb or ray");
+  CHECK_ERROR(error, ErrorKind::kUnsupported, "file, dask, duckdb, ray, postgres or sqlite");
   CHECK(error.ToString().find("feast:feast") == std::string::npos);
 }
 
@@ -141,15 +168,32 @@ TEST_CASE("a registry is a path or a mapping") {
   CHECK(config.registry.cache_ttl == 5'000'000);
   CHECK_ERROR(Parse("project: p\nregistry: s3://u:secret@b/r.db"), ErrorKind::kUnsupported,
               "a registry at s3://");
+  const auto sql = [](const std::string& path) {
+    return Parse("project: p\nregistry: {registry_type: sql, path: '" + path + "'}");
+  };
+  CHECK(ValueOf(sql("sqlite:///data/r.db")).registry.path == "sqlite:////repo/data/r.db");
+  CHECK(ValueOf(sql("sqlite:////abs/r.db")).registry.path == "sqlite:////abs/r.db");
+  const std::string url = "postgresql+psycopg://u:secret@h/d";
+  CHECK(ValueOf(sql(url)).registry.path == url);
+  CHECK_ERROR(sql("r.db"), ErrorKind::kUnsupported, "without a URL");
+  CHECK_ERROR(sql("sqlite://"), ErrorKind::kUser, "sqlite:///FILE");
+  CHECK_ERROR(Parse("project: p\nregistry: " + url), ErrorKind::kUser, "registry_type: sql");
   CHECK_ERROR(Parse("project: p\nregistry: {pth: r.db}"), ErrorKind::kUser, "did you mean 'path'?");
+}
+
+TEST_CASE("materialization says how many rows are written together") {
+  CHECK(ValueOf(Parse("project: p")).rows_per_commit == 250'000);
+  CHECK(ValueOf(Parse("project: p\nmaterialization: {online_write_batch_size: 10}"))
+            .rows_per_commit == 10);
+  CHECK_ERROR(Parse("project: p\nmaterialization: {online_write_batch_size: 0}"), ErrorKind::kUser,
+              "between 1");
+  CHECK_ERROR(Parse("project: p\nmaterialization: {batch: 1}"), ErrorKind::kUser, "'batch'");
 }
 
 TEST_CASE("stores may be named by a lone word, and what is missing is named with what exists") {
   CHECK(
       ValueOf(Parse("project: p\nonline_store: sqlite\noffline_store: dask")).offline_store.type ==
       "dask");
-  CHECK_ERROR(Parse("project: p\nonline_store: {type: redis, connection_string: x}"),
-              ErrorKind::kUnsupported, "online_store type 'redis'");
   CHECK_ERROR(Parse("project: p\nonline_store: dynamodb"), ErrorKind::kUnsupported,
               "online_store type: sqlite");
   CHECK_ERROR(Parse("project: p\nbatch_engine: {type: spark.engine}"), ErrorKind::kUnsupported,
@@ -247,6 +291,34 @@ TEST_CASE("an empty file of definitions is an error, so that it does not delete 
   CHECK(LocationOf(error).file == folder.path() + "/features.yaml");
   CHECK_OK(WriteFileAtomic(folder.path() + "/features.yaml", "entities: []\n"));
   CHECK(ValueOf(LoadDefinitions(folder.path())).entities.empty());
+}
+
+TEST_CASE("the section s3 has an endpoint and keys, which are never shown") {
+  const auto none = ValueOf(Parse("project: p")).s3;
+  CHECK(none.endpoint_url.empty());
+  CHECK(none.secret_access_key.empty());
+  CHECK(!none.path_style);
+  const auto s3 = ValueOf(Parse("project: p\ns3: {endpoint_url: 'http://m:9000', region: r, "
+                                "access_key_id: k, secret_access_key: geheim, session_token: t, "
+                                "path_style: false, scheme: HTTP}"))
+                      .s3;
+  CHECK(s3.endpoint_url == "http://m:9000");
+  CHECK(s3.region == "r");
+  CHECK(s3.access_key_id == "k");
+  CHECK(s3.secret_access_key.Reveal() == "geheim");
+  CHECK(s3.secret_access_key.ToString() == "***");
+  CHECK(s3.session_token.Reveal() == "t");
+  CHECK(s3.path_style == false);
+  CHECK(s3.scheme == "http");
+  CHECK(ValueOf(Parse("project: p\ns3: {endpoint_override: h, anonymous: true}")).s3.anonymous);
+  const auto wrong = [](const std::string& section) { return Parse("project: p\ns3: " + section); };
+  CHECK_ERROR(wrong("{endpoint_url: a, endpoint_override: b}"), ErrorKind::kUser, "keep one");
+  CHECK_ERROR(wrong("{access_key_id: k}"), ErrorKind::kUser, "belong together");
+  CHECK_ERROR(wrong("{scheme: ftp}"), ErrorKind::kUser, "http or https");
+  CHECK_ERROR(wrong("{acces_key_id: k}"), ErrorKind::kUser, "did you mean 'access_key_id'?");
+  CHECK_ERROR(wrong("{access_key_id: k, secret_access_key_file: /nowhere/key}"),
+              ErrorKind::kNotFound, "/nowhere/key");
+  CHECK_ERROR(wrong("minio"), ErrorKind::kUser, "expected a mapping");
 }
 
 }  // namespace gnomon::feature

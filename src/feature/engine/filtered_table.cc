@@ -11,7 +11,7 @@
 #include <arrow/type.h>
 #include <arrow/util/bit_util.h>
 
-#include "base/text.h"
+#include "feature/engine/derived_columns.h"
 
 namespace gnomon::feature {
 namespace {
@@ -51,7 +51,7 @@ class FilteredStream : public PartitionStream {
     GNOMON_ASSIGN_OR_RETURN(const auto batch, stream_->Next());
     if (batch == nullptr) return nullptr;
     const auto kept = filter_.Select(*batch);
-    if (!kept.ok()) return Relocated(kept.status());
+    if (!kept.ok()) return WithRowMoved(kept.status(), row_);
     row_ += batch->num_rows();
     arrow::FieldVector fields = batch->schema()->fields();
     arrow::ArrayVector columns = batch->columns();
@@ -65,14 +65,6 @@ class FilteredStream : public PartitionStream {
   }
 
  private:
-  /// Rows of errors count from the beginning of the table.
-  Status Relocated(const Status& status) const {
-    Location location = LocationOf(status);
-    if (location.row < 0) return status;
-    location.row += row_;
-    return WithLocation(status, std::move(location));
-  }
-
   std::unique_ptr<PartitionStream> stream_;
   expr::BoundExpression filter_;
   int num_columns_;  ///< that were asked for; behind them those of the filter
@@ -82,12 +74,11 @@ class FilteredStream : public PartitionStream {
 
 class FilteredTable : public PartitionedTable {
  public:
-  FilteredTable(std::shared_ptr<const PartitionedTable> table, expr::BoundExpression filter,
-                std::vector<int> filter_columns, int time_column)
-      : table_(std::move(table)),
-        filter_(std::move(filter)),
-        filter_columns_(std::move(filter_columns)),
-        time_column_(time_column) {}
+  explicit FilteredTable(const ViewSource& source)
+      : table_(source.table()),
+        filter_(*source.filter()),
+        filter_columns_(source.filter_columns()),
+        time_column_(source.time()) {}
 
   const std::string& name() const override { return table_->name(); }
   const std::shared_ptr<arrow::Schema>& schema() const override { return table_->schema(); }
@@ -119,12 +110,9 @@ class FilteredTable : public PartitionedTable {
       if (std::ranges::find(wanted, column) == wanted.end()) wanted.push_back(column);
     }
     GNOMON_ASSIGN_OR_RETURN(auto stream, table_->Scan(context, partition, wanted, batch_rows));
-    int64_t first_row = 0;
-    for (int64_t earlier = 0; earlier < partition; ++earlier)
-      first_row += std::max<int64_t>(0, num_rows(earlier));
-    return std::make_unique<FilteredStream>(std::move(stream), filter_,
-                                            static_cast<int>(columns.size()),
-                                            static_cast<int>(time - columns.begin()), first_row);
+    return std::make_unique<FilteredStream>(
+        std::move(stream), filter_, static_cast<int>(columns.size()),
+        static_cast<int>(time - columns.begin()), FirstRowOf(*table_, partition));
   }
 
  private:
@@ -136,19 +124,9 @@ class FilteredTable : public PartitionedTable {
 
 }  // namespace
 
-Result<std::shared_ptr<const PartitionedTable>> FilterRows(
-    std::shared_ptr<const PartitionedTable> table, const std::string& filter,
-    const expr::FunctionSet* functions, const std::string& time_column) {
-  GNOMON_ASSIGN_OR_RETURN(expr::Expression parsed, expr::Expression::Parse(filter));
-  GNOMON_ASSIGN_OR_RETURN(expr::BoundExpression bound, parsed.Bind(*table->schema(), functions));
-  std::vector<int> columns;
-  for (const std::string& name : parsed.columns()) {
-    const int column = table->schema()->GetFieldIndex(name);
-    if (column >= 0) columns.push_back(column);
-  }
-  const int time = table->schema()->GetFieldIndex(time_column);
-  return std::make_shared<FilteredTable>(std::move(table), std::move(bound), std::move(columns),
-                                         time);
+std::shared_ptr<const PartitionedTable> FilterRows(const ViewSource& source) {
+  if (source.filter() == nullptr) return source.table();
+  return std::make_shared<FilteredTable>(source);
 }
 
 }  // namespace gnomon::feature

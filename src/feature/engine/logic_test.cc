@@ -37,7 +37,10 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "dataset/distributed/distributed.h"
 #include "feature/engine/retrieval.h"
+#include "feature/engine/stage_retrieval.h"
+#include "runtime/simulated/simulated_backend.h"
 #include "table/file.h"
 #include "tests/support/table.h"
 
@@ -185,10 +188,26 @@ class World {
     if (range) {
       return RetrieveRange(context_, plan, *store, range->first, range->second, options, &stats);
     }
-    return RetrieveHistorical(context_, plan, *store, *labels_, options, &stats);
+    auto table = RetrieveHistorical(context_, plan, *store, *labels_, options, &stats);
+    CheckStages(plan, *store, options, table);
+    return table;
   }
 
  private:
+  /// The same as stages on virtual nodes with faults, where a plan can say it.
+  void CheckStages(const FeaturePlan& plan, const OfflineStore& store,
+                   const RetrievalOptions& options, const Result<TablePtr>& expected) const {
+    runtime::StageRegistry registry;
+    REQUIRE(dataset::RegisterPlanStages(registry, nullptr).ok());
+    const auto backend =
+        runtime::MakeSimulatedBackend(registry, {.faults = runtime::SimulatedFaults::Everything()});
+    const auto actual =
+        RetrieveByStages(context_, *backend, plan, store, labels_, options, nullptr);
+    if (!actual.ok() && KindOf(actual.status()) == ErrorKind::kUnsupported) return;
+    CHECK(actual.ok() == expected.ok());
+    if (expected.ok()) CHECK_TABLE_EQ(actual, *expected);
+  }
+
   Context context_;
   TemporaryFolder folder_ = TemporaryFolder::Make("gnomon-logic").ValueOrDie();
   Definitions definitions_;

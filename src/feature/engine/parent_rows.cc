@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <set>
 
+#include <arrow/array.h>
 #include <arrow/chunked_array.h>
 #include <arrow/table.h>
 #include <arrow/type.h>
+#include <arrow/util/byte_size.h>
 
 #include "base/text.h"
 #include "feature/engine/retrieval.h"
@@ -17,13 +19,12 @@ namespace {
 using Columns = std::vector<std::shared_ptr<arrow::ChunkedArray>>;
 
 /// The rows of one plain view, features and keys of their declared types.
-Result<std::shared_ptr<arrow::Table>> PlainRows(const Context& context, const FeatureView& parent,
-                                                const std::vector<std::string>& features,
-                                                const SourceRange& range,
-                                                const Definitions& definitions,
-                                                SourceReader* reader) {
-  GNOMON_ASSIGN_OR_RETURN(SourceRows rows, reader->Read(context, parent, features, range));
-  GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(definitions, parent));
+Result<ParentRows> PlainRows(const Context& context, const FeatureView& parent,
+                             const std::vector<std::string>& features, const SourceRange& range,
+                             const Definitions& definitions, const OfflineStore& store,
+                             SourceReads* reads) {
+  GNOMON_ASSIGN_OR_RETURN(
+      SourceRows rows, ReadSourceRows(context, definitions, parent, store, features, range, reads));
   arrow::FieldVector fields;
   Columns arrays;
   const auto add = [&](const std::string& name, std::shared_ptr<arrow::Array> column,
@@ -41,24 +42,22 @@ Result<std::shared_ptr<arrow::Table>> PlainRows(const Context& context, const Fe
     const Entity& entity = *definitions.FindEntity(parent.entities[i]);
     GNOMON_RETURN_NOT_OK(add(entity.join_key, rows.keys[i], &entity.value_type));
   }
-  for (const std::string& feature : features) {
-    GNOMON_ASSIGN_OR_RETURN(auto column, rows.Column(feature));
-    GNOMON_RETURN_NOT_OK(add(feature, std::move(column), &parent.FindField(feature)->dtype));
+  for (size_t i = 0; i < features.size(); ++i) {
+    GNOMON_RETURN_NOT_OK(add(features[i], rows.columns[i], &parent.FindField(features[i])->dtype));
   }
   GNOMON_RETURN_NOT_OK(add("event_timestamp", rows.time_column, nullptr));
-  if (!source.created_timestamp_column.empty()) {
-    GNOMON_ASSIGN_OR_RETURN(auto created, rows.Column(source.created_timestamp_column));
-    GNOMON_RETURN_NOT_OK(add("created_timestamp", std::move(created), nullptr));
-  }
-  return arrow::Table::Make(arrow::schema(std::move(fields)), std::move(arrays), rows.num_rows());
+  if (rows.created_column != nullptr)
+    GNOMON_RETURN_NOT_OK(add("created_timestamp", rows.created_column, nullptr));
+  return ParentRows{
+      arrow::Table::Make(arrow::schema(std::move(fields)), std::move(arrays), rows.num_rows),
+      std::move(rows.memory)};
 }
 
 /// The features of all source views at each of their rows' times.
-Result<std::shared_ptr<arrow::Table>> JoinedRows(const Context& context, const FeatureView& view,
-                                                 const std::vector<std::string>& columns,
-                                                 const SourceRange& range,
-                                                 const Definitions& definitions,
-                                                 const OfflineStore& store) {
+Result<ParentRows> JoinedRows(const Context& context, const FeatureView& view,
+                              const std::vector<std::string>& columns, const SourceRange& range,
+                              const Definitions& definitions, const OfflineStore& store,
+                              SourceReads* reads) {
   // A feature of each view is asked for, so that its rows are there.
   std::vector<std::string> refs;
   std::vector<std::string> names;
@@ -78,23 +77,29 @@ Result<std::shared_ptr<arrow::Table>> JoinedRows(const Context& context, const F
   GNOMON_ASSIGN_OR_RETURN(const FeaturePlan plan, PlanFeatures(borrowed, refs, true));
   const RetrievalOptions options{.filter_by_created_timestamp = false,
                                  .created_before = range.created_before};
+  RetrievalStats stats;
   GNOMON_ASSIGN_OR_RETURN(auto rows,
                           RetrieveRange(context, plan, store, range.min.value_or(INT64_MIN),
-                                        range.max.value_or(INT64_MAX), options, nullptr));
+                                        range.max.value_or(INT64_MAX), options, &stats));
+  *reads = {reads->rows + stats.source_rows, reads->scans + stats.scans};
   std::vector<std::string> renamed = rows->schema()->field_names();
   const size_t first = renamed.size() - names.size();
   for (size_t i = 0; i < names.size(); ++i) renamed[first + i] = names[i];
-  return rows->RenameColumns(renamed);
+  ParentRows joined{.table = nullptr,
+                    .memory = std::make_shared<MemoryReservation>(context.memory)};
+  GNOMON_RETURN_NOT_OK(joined.memory->Grow(arrow::util::TotalBufferSize(*rows)));
+  GNOMON_ASSIGN_OR_RETURN(joined.table, rows->RenameColumns(renamed));
+  return joined;
 }
 
-}  // namespace
-
+/// Are the rows simply those of the one source view? Else null.
 const FeatureView* OnlyPlainParent(const Definitions& definitions, const FeatureView& view) {
   if (view.source_views.size() != 1) return nullptr;
   const FeatureView* parent = definitions.FindFeatureView(view.source_views[0]);
   return parent == nullptr || parent->is_window() ? nullptr : parent;
 }
 
+/// The features of a single plain source view that `columns` ask for.
 std::vector<std::string> ParentFeatures(const Definitions& definitions, const FeatureView& view,
                                         const std::vector<std::string>& columns) {
   std::vector<std::string> features;
@@ -106,15 +111,17 @@ std::vector<std::string> ParentFeatures(const Definitions& definitions, const Fe
   return features;
 }
 
-Result<std::shared_ptr<arrow::Table>> ReadParentRows(
-    const Context& context, const FeatureView& view, const std::vector<std::string>& columns,
-    const SourceRange& range, const Definitions& definitions, const OfflineStore& store,
-    SourceReader* reader) {
+}  // namespace
+
+Result<ParentRows> ReadParentRows(const Context& context, const FeatureView& view,
+                                  const std::vector<std::string>& columns, const SourceRange& range,
+                                  const Definitions& definitions, const OfflineStore& store,
+                                  SourceReads* reads) {
   const FeatureView* parent = OnlyPlainParent(definitions, view);
   auto rows = parent != nullptr
                   ? PlainRows(context, *parent, ParentFeatures(definitions, view, columns), range,
-                              definitions, reader)
-                  : JoinedRows(context, view, columns, range, definitions, store);
+                              definitions, store, reads)
+                  : JoinedRows(context, view, columns, range, definitions, store, reads);
   if (rows.ok()) return rows;
   return WithContext(rows.status(), Concat("feature view ", Quoted(view.name)));
 }

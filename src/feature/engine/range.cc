@@ -3,6 +3,7 @@
 #include <utility>
 
 #include <arrow/array.h>
+#include <arrow/builder.h>
 #include <arrow/chunked_array.h>
 #include <arrow/table.h>
 #include <arrow/type.h>
@@ -10,8 +11,8 @@
 #include "base/text.h"
 #include "feature/engine/retrieval.h"
 #include "feature/engine/source_rows.h"
-#include "feature/engine/time_unit.h"
 #include "feature/engine/view_columns.h"
+#include "pit/time_unit.h"
 #include "table/column.h"
 #include "table/key_index.h"
 
@@ -20,43 +21,29 @@ namespace {
 
 constexpr int64_t kMicro = 1000;
 
-/// Row numbers with start <= time <= end.
-std::vector<int64_t> RowsInRange(const SourceRows& rows, int64_t start, int64_t end) {
-  const Nanos first = ToNanos(start, kMicro);
-  const Nanos last = ToNanos(end, kMicro);
-  std::vector<int64_t> kept;
-  for (int64_t i = 0; i < rows.num_rows(); ++i) {
-    const Nanos nanos = ToNanos(rows.times[static_cast<size_t>(i)], rows.unit_nanos);
-    if (first <= nanos && nanos <= last) kept.push_back(i);
-  }
-  return kept;
-}
-
 /// Keys (of the entities' types) and event_timestamp (microseconds UTC, nanoseconds for sources
 /// that have them).
 Result<std::shared_ptr<arrow::Table>> EntityRows(const PlannedView& planned, const SourceRows& rows,
-                                                 const std::vector<int64_t>& kept,
                                                  arrow::TimeUnit::type unit) {
   arrow::FieldVector fields;
   arrow::ArrayVector arrays;
   for (size_t i = 0; i < rows.keys.size(); ++i) {
-    GNOMON_ASSIGN_OR_RETURN(auto key, table::Gather(arrow::ChunkedArray(rows.keys[i]), kept));
-    GNOMON_ASSIGN_OR_RETURN(key, table::CastLossless(key, planned.key_types[i].ToArrow()));
+    GNOMON_ASSIGN_OR_RETURN(auto key,
+                            table::CastLossless(rows.keys[i], planned.key_types[i].ToArrow()));
     fields.push_back(arrow::field(planned.entity_columns[i], key->type()));
     arrays.push_back(std::move(key));
   }
   const auto type = arrow::timestamp(unit, "UTC");
   arrow::TimestampBuilder builder(type, arrow::default_memory_pool());
-  for (int64_t row : kept) {
-    const Nanos nanos = ToNanos(rows.times[static_cast<size_t>(row)], rows.unit_nanos);
+  for (const int64_t time : rows.times.times) {
+    const pit::Nanos nanos = pit::ToNanos(time, rows.times.unit_nanos);
     GNOMON_RETURN_NOT_OK(
-        builder.Append(FloorToUnit(nanos, unit == arrow::TimeUnit::NANO ? 1 : kMicro)));
+        builder.Append(pit::FloorToUnit(nanos, unit == arrow::TimeUnit::NANO ? 1 : kMicro)));
   }
   GNOMON_ASSIGN_OR_RETURN(auto times, builder.Finish());
   fields.push_back(arrow::field("event_timestamp", type));
   arrays.push_back(std::move(times));
-  return arrow::Table::Make(arrow::schema(std::move(fields)), std::move(arrays),
-                            static_cast<int64_t>(kept.size()));
+  return arrow::Table::Make(arrow::schema(std::move(fields)), std::move(arrays), rows.num_rows);
 }
 
 /// Distinct rows in order of time, then first appearance.
@@ -84,21 +71,23 @@ Result<std::shared_ptr<arrow::Table>> DistinctByTime(const arrow::Table& rows) {
 
 /// One plain view: its rows are the answer.
 Result<std::shared_ptr<arrow::Table>> OneView(const Context& context, const FeaturePlan& plan,
-                                              SourceReader* reader, int64_t start, int64_t end,
-                                              const SourceRange& range) {
+                                              const OfflineStore& store, const SourceRange& range,
+                                              SourceReads* reads) {
   const PlannedView& planned = plan.views.front();
-  GNOMON_ASSIGN_OR_RETURN(SourceRows rows,
-                          reader->Read(context, *planned.view, ColumnsToRead(planned), range));
-  const std::vector<int64_t> kept = RowsInRange(rows, start, end);
-  const auto unit = rows.unit_nanos < kMicro ? arrow::TimeUnit::NANO : arrow::TimeUnit::MICRO;
-  GNOMON_ASSIGN_OR_RETURN(auto result, EntityRows(planned, rows, kept, unit));
+  const std::vector<std::string> columns = ColumnsToRead(planned);
+  GNOMON_ASSIGN_OR_RETURN(
+      const SourceRows rows,
+      ReadSourceRows(context, *plan.definitions, *planned.view, store, columns, range, reads));
+  const auto unit = rows.times.unit_nanos < kMicro ? arrow::TimeUnit::NANO : arrow::TimeUnit::MICRO;
+  GNOMON_ASSIGN_OR_RETURN(auto result, EntityRows(planned, rows, unit));
   PlanInputs inputs;
-  inputs.num_rows = static_cast<int64_t>(kept.size());
+  inputs.num_rows = rows.num_rows;
   inputs.views.emplace_back();
   for (const Field* field : planned.features) {
-    GNOMON_ASSIGN_OR_RETURN(auto column, rows.Column(field->name));
-    GNOMON_ASSIGN_OR_RETURN(column, table::Gather(arrow::ChunkedArray(column), kept));
-    GNOMON_ASSIGN_OR_RETURN(column, table::CastLossless(column, field->dtype.ToArrow()));
+    const auto place = std::ranges::find(columns, field->name) - columns.begin();
+    GNOMON_ASSIGN_OR_RETURN(
+        auto column,
+        table::CastLossless(rows.columns[static_cast<size_t>(place)], field->dtype.ToArrow()));
     inputs.views.back().push_back(std::move(column));
   }
   GNOMON_ASSIGN_OR_RETURN(auto outputs, EvaluateOutputs(plan, inputs));
@@ -125,18 +114,18 @@ Result<std::shared_ptr<arrow::Table>> RetrieveRange(const Context& context, cons
   }
   const SourceRange range{.min = start, .max = end, .created_before = options.created_before};
   if (plan.views.size() == 1 && !plan.views.front().view->is_window()) {
-    SourceReader reader(store, *plan.definitions);
-    GNOMON_ASSIGN_OR_RETURN(auto result, OneView(context, plan, &reader, start, end, range));
+    SourceReads reads;
+    GNOMON_ASSIGN_OR_RETURN(auto result, OneView(context, plan, store, range, &reads));
     if (stats != nullptr) {
-      stats->source_rows = reader.rows_read();
-      stats->scans = reader.scans();
+      stats->source_rows = reads.rows;
+      stats->scans = reads.scans;
       stats->entity_rows = result->num_rows();
     }
     return result;
   }
 
   const std::vector<std::string>& keys = plan.views.front().entity_columns;
-  SourceReader reader(store, *plan.definitions);
+  SourceReads reads;
   std::vector<SourceRows> rows;
   auto unit = arrow::TimeUnit::MICRO;
   for (const PlannedView& planned : plan.views) {
@@ -147,14 +136,15 @@ Result<std::shared_ptr<arrow::Table>> RetrieveRange(const Context& context, cons
                               planned.alias, " has (", Join(planned.entity_columns, ", "), ")"),
                        {}, "give entity rows");
     }
-    GNOMON_ASSIGN_OR_RETURN(SourceRows read, reader.Read(context, *planned.view, {}, range));
-    if (read.unit_nanos < kMicro) unit = arrow::TimeUnit::NANO;
+    GNOMON_ASSIGN_OR_RETURN(
+        SourceRows read,
+        ReadSourceRows(context, *plan.definitions, *planned.view, store, {}, range, &reads));
+    if (read.times.unit_nanos < kMicro) unit = arrow::TimeUnit::NANO;
     rows.push_back(std::move(read));
   }
   std::vector<std::shared_ptr<arrow::Table>> parts;
   for (size_t i = 0; i < rows.size(); ++i) {
-    GNOMON_ASSIGN_OR_RETURN(
-        auto part, EntityRows(plan.views[i], rows[i], RowsInRange(rows[i], start, end), unit));
+    GNOMON_ASSIGN_OR_RETURN(auto part, EntityRows(plan.views[i], rows[i], unit));
     GNOMON_ASSIGN_OR_RETURN(part, part->SelectColumns([&] {
       std::vector<int> order;
       for (const std::string& name : keys) order.push_back(part->schema()->GetFieldIndex(name));

@@ -15,9 +15,10 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "base/time.h"
-#include "feature/engine/source_rows.h"
-#include "feature/engine/streamed_views.h"
+#include "feature/engine/plain_views.h"
+#include "feature/engine/stage_retrieval.h"
 #include "feature/engine/view_columns.h"
+#include "feature/engine/window_retrieval.h"
 #include "table/column.h"
 
 namespace gnomon::feature {
@@ -75,6 +76,12 @@ Result<std::shared_ptr<arrow::Table>> RetrieveHistorical(
     const arrow::Table& entity_rows, const RetrievalOptions& options, RetrievalStats* stats) {
   RetrievalStats unused;
   if (stats == nullptr) stats = &unused;
+  if (options.in_processes) {
+    auto table = RetrieveInProcesses(context, plan, store, entity_rows.Slice(0), options, stats);
+    if (table.ok() || KindOf(table.status()) != ErrorKind::kUnsupported) return table;
+    stats->joins.emplace_back("stages",
+                              Concat("none, all in this process: ", table.status().message()));
+  }
   Labels labels;
   {
     StepTimer timer("entity rows", stats);
@@ -88,36 +95,31 @@ Result<std::shared_ptr<arrow::Table>> RetrieveHistorical(
                       labels.null_key_rows()));
   }
 
-  const std::vector<const PlannedView*> streamable = StreamableViews(plan);
-  std::map<const PlannedView*, ViewArrays> streamed;
-  if (!streamable.empty()) {
-    StepTimer timer("streamed views", stats);
-    GNOMON_ASSIGN_OR_RETURN(
-        streamed, JoinStreamedViews(context, plan, streamable, store, entity_rows, options, stats));
-  }
-  SourceReader reader(store, *plan.definitions);
+  std::vector<const PlannedView*> plain;
   for (const PlannedView& planned : plan.views) {
-    if (streamed.contains(&planned)) continue;
-    GNOMON_RETURN_NOT_OK(
-        reader.Want(*planned.view, ColumnsToRead(planned),
-                    RangeToRead(planned, labels.min_micros(), labels.max_micros(), options)));
+    if (!planned.view->is_window()) plain.push_back(&planned);
+  }
+  std::map<const PlannedView*, ViewArrays> joined;
+  if (!plain.empty()) {
+    StepTimer timer("plain views", stats);
+    GNOMON_ASSIGN_OR_RETURN(
+        joined, JoinPlainViews(context, plan, plain, labels, store, entity_rows, options, stats));
   }
   PlanInputs inputs;
   inputs.num_rows = labels.num_rows();
   for (const PlannedView& planned : plan.views) {
-    if (const auto found = streamed.find(&planned); found != streamed.end()) {
+    if (const auto found = joined.find(&planned); found != joined.end()) {
       inputs.views.push_back(std::move(found->second));
       continue;
     }
     StepTimer timer(Concat("view ", planned.alias), stats);
     ProgressPhase phase(context.progress, Concat("join ", planned.alias), labels.num_rows());
-    GNOMON_ASSIGN_OR_RETURN(auto columns, ViewColumns(context, planned, labels, &reader, options));
+    GNOMON_ASSIGN_OR_RETURN(auto columns,
+                            RetrieveWindows(context, plan, planned, labels, store, options, stats));
     inputs.views.push_back(std::move(columns));
     phase.Advance(labels.num_rows());
     GNOMON_RETURN_NOT_OK(context.Check());
   }
-  stats->source_rows += reader.rows_read();
-  stats->scans += reader.scans();
   for (const Field& field : plan.request_fields) {
     GNOMON_ASSIGN_OR_RETURN(auto column, RequestColumn(entity_rows, field));
     inputs.request.push_back(std::move(column));

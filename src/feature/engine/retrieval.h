@@ -26,6 +26,12 @@ struct RetrievalOptions {
   /// How point-in-time joins are cut up: batch_engine of feature_store.yaml. No value depends on
   /// it.
   dataset::AsOfSettings join = {};
+  /// Runs as stages in worker processes, where a plan can say it all (stage_retrieval.h).
+  bool in_processes = false;
+  /// Program and arguments of a worker, "{fd}" for its socket; empty: this program.
+  std::vector<std::string> worker_command = {};
+  /// Absolute paths of the definitions' plug-in libraries, in their order: workers load them.
+  std::vector<std::string> plugins = {};
 };
 
 struct RetrievalStats {

@@ -53,16 +53,11 @@ class Labels {
 /// that are missing, a column with the name of a feature.
 Status CheckEntityRows(const FeaturePlan& plan, const arrow::Schema& schema);
 
+using ViewArrays = std::vector<std::shared_ptr<arrow::Array>>;
+
 /// What a view's planned features need to be read, and from when to when.
 std::vector<std::string> ColumnsToRead(const PlannedView& planned);
 SourceRange RangeToRead(const PlannedView& planned, int64_t min_micros, int64_t max_micros,
                         const RetrievalOptions& options);
-
-/// The planned features of one view for every label, of their declared types.
-Result<std::vector<std::shared_ptr<arrow::Array>>> ViewColumns(const Context& context,
-                                                               const PlannedView& planned,
-                                                               const Labels& labels,
-                                                               SourceReader* reader,
-                                                               const RetrievalOptions& options);
 
 }  // namespace gnomon::feature

@@ -1,22 +1,28 @@
 #include "feature/offline/offline_store.h"
 
 #include <filesystem>
-#include <set>
+#include <map>
+#include <system_error>
 #include <utility>
 
 #include <arrow/array.h>
-#include <arrow/array/util.h>
 #include <arrow/chunked_array.h>
 #include <arrow/table.h>
 #include <arrow/type.h>
 
 #include "base/text.h"
+#include "feature/offline/database_store_internal.h"
+#include "feature/offline/source_columns_internal.h"
 #include "table/column.h"
+#include "table/data_version.h"
+#include "table/file_system.h"
 
 namespace gnomon::feature {
 namespace {
 
-/// The file store: Parquet, CSV, JSON lines, Arrow IPC below the repository's folder.
+constexpr const char* kWildcards = "*?[";
+
+/// The file store: Parquet, CSV, JSON lines, Arrow IPC below the repository's folder, or on S3.
 class FileOfflineStore : public OfflineStore {
  public:
   explicit FileOfflineStore(std::string folder) : folder_(std::move(folder)) {}
@@ -25,8 +31,8 @@ class FileOfflineStore : public OfflineStore {
                                                       const DataSource& source) const override {
     GNOMON_ASSIGN_OR_RETURN(auto format, FormatOf(source));
     auto schema = table::ReadSchema(context, PathOf(source), format);
-    if (!schema.ok()) return In(source, schema.status());
-    return Mapped(source, **schema);
+    if (!schema.ok()) return InSource(source, schema.status());
+    return MappedSchema(source, **schema);
   }
 
   Result<std::shared_ptr<arrow::Table>> Read(const Context& context, const DataSource& source,
@@ -40,8 +46,8 @@ class FileOfflineStore : public OfflineStore {
     read.time_range = options.time_range;
     GNOMON_ASSIGN_OR_RETURN(read.format, FormatOf(source));
     auto rows = table::ReadTable(context, PathOf(source), read);
-    if (!rows.ok()) return In(source, rows.status());
-    GNOMON_ASSIGN_OR_RETURN(auto schema, Mapped(source, *(*rows)->schema()));
+    if (!rows.ok()) return InSource(source, rows.status());
+    GNOMON_ASSIGN_OR_RETURN(auto schema, MappedSchema(source, *(*rows)->schema()));
     return arrow::Table::Make(schema, (*rows)->columns(), (*rows)->num_rows());
   }
 
@@ -49,7 +55,9 @@ class FileOfflineStore : public OfflineStore {
                 const arrow::Table& rows) const override {
     const std::filesystem::path folder = PathOf(source);
     const bool parquet = source.file_format.empty() || source.file_format == "parquet";
-    if (std::filesystem::is_regular_file(folder) || folder.has_extension() || !parquet) {
+    const auto is_file = table::IsFile(folder.string());
+    if (!is_file.ok()) return InSource(source, is_file.status());
+    if (*is_file || folder.has_extension() || IsGlob(folder) || !parquet) {
       return MakeError(ErrorKind::kUser,
                        Concat("data source ", Quoted(source.name),
                               " is no folder of Parquet files: ", folder.string()),
@@ -59,7 +67,7 @@ class FileOfflineStore : public OfflineStore {
     std::shared_ptr<const arrow::Table> table = rows.Slice(0);
     auto schema = SourceSchema(context, source);
     if (schema.ok()) {
-      GNOMON_ASSIGN_OR_RETURN(table, Conform(source, rows, **schema));
+      GNOMON_ASSIGN_OR_RETURN(table, ConformRows(source, rows, **schema));
     } else if (KindOf(schema.status()) != ErrorKind::kNotFound) {
       return schema.status();
     }
@@ -68,36 +76,58 @@ class FileOfflineStore : public OfflineStore {
       fields.push_back(field->WithName(SourceName(source, field->name())));
     const auto named =
         arrow::Table::Make(arrow::schema(std::move(fields)), table->columns(), table->num_rows());
-    return In(source, table::WriteTable(context, *named, (folder / (part + ".parquet")).string()));
+    return InSource(source,
+                    table::WriteTable(context, *named, (folder / (part + ".parquet")).string()));
   }
 
-  Result<std::shared_ptr<table::PartitionedTable>> Open(
-      const Context& context, const DataSource& source,
-      const std::vector<std::string>& required_columns) const override {
+  Result<std::shared_ptr<table::PartitionedTable>> Open(const Context& context,
+                                                        const DataSource& source,
+                                                        const ScanOptions& options) const override {
     GNOMON_ASSIGN_OR_RETURN(auto format, FormatOf(source));
     std::vector<std::string> required = {SourceName(source, source.timestamp_field)};
-    for (const std::string& column : required_columns)
+    for (const std::string& column : options.required_columns)
       required.push_back(SourceName(source, column));
     auto files =
         table::PartitionedTable::Open(context, PathOf(source), format, std::move(required));
-    if (!files.ok()) return In(source, files.status());
-    GNOMON_ASSIGN_OR_RETURN(auto schema, Mapped(source, *(*files)->schema()));
-    return table::PartitionedTable::Renamed(
-        *std::move(files), Concat("data source ", Quoted(source.name)), std::move(schema));
+    if (!files.ok()) return InSource(source, files.status());
+    GNOMON_ASSIGN_OR_RETURN(auto schema, MappedSchema(source, *(*files)->schema()));
+    const std::string name = Concat("data source ", Quoted(source.name));
+    return table::PartitionedTable::Renamed(*std::move(files), name, std::move(schema), name);
+  }
+
+  Result<std::string> Version(const Context&, const DataSource& source) const override {
+    auto version = table::DataVersion(PathOf(source));
+    return version.ok() ? version : InSource(source, version.status());
   }
 
   Result<int64_t> CountRows(const Context& context, const DataSource& source) const override {
     table::ReadOptions read;
     GNOMON_ASSIGN_OR_RETURN(read.format, FormatOf(source));
     auto reader = table::TableReader::Open(context, PathOf(source), read);
-    if (!reader.ok()) return In(source, reader.status());
+    if (!reader.ok()) return InSource(source, reader.status());
     return (*reader)->num_rows();
+  }
+
+  Result<SourceFiles> Files(const DataSource& source) const override {
+    SourceFiles files{.path = PathOf(source), .format = {}};
+    if (files.path.find("://") != std::string::npos) return OfflineStore::Files(source);
+    GNOMON_ASSIGN_OR_RETURN(files.format, FormatOf(source));
+    return files;
   }
 
  private:
   std::string PathOf(const DataSource& source) const {
-    if (source.path.find("://") != std::string::npos) return source.path;
-    return (std::filesystem::path(folder_) / source.path).lexically_normal().string();
+    if (!source.s3_endpoint_override.empty()) {
+      table::UseS3(source.path.substr(0, source.path.find_first_of(kWildcards)),
+                   {.endpoint_url = source.s3_endpoint_override});
+    }
+    return table::PathBelow(folder_, source.path);
+  }
+
+  static bool IsGlob(const std::filesystem::path& path) {
+    std::error_code ignored;
+    return path.string().find_first_of(kWildcards) != std::string::npos &&
+           !std::filesystem::is_directory(path, ignored);
   }
 
   static Result<std::optional<table::FileFormat>> FormatOf(const DataSource& source) {
@@ -106,74 +136,81 @@ class FileOfflineStore : public OfflineStore {
     return std::optional(format);
   }
 
-  static Status In(const DataSource& source, const Status& status) {
-    return WithContext(status, Concat("data source ", Quoted(source.name)));
-  }
-
-  /// The rows in the columns and types of the source.
-  static Result<std::shared_ptr<const arrow::Table>> Conform(const DataSource& source,
-                                                             const arrow::Table& rows,
-                                                             const arrow::Schema& schema) {
-    for (const std::string& name : rows.schema()->field_names()) {
-      if (schema.GetFieldIndex(name) >= 0) continue;
-      return In(source, MakeError(ErrorKind::kUser, Concat("there is no column ", Quoted(name)), {},
-                                  DidYouMean(name, schema.field_names())));
-    }
-    std::vector<std::shared_ptr<arrow::ChunkedArray>> columns;
-    for (const auto& field : schema.fields()) {
-      const auto column = rows.GetColumnByName(field->name());
-      std::shared_ptr<arrow::Array> array;
-      if (column == nullptr) {
-        GNOMON_ASSIGN_OR_RETURN(array, arrow::MakeArrayOfNull(field->type(), rows.num_rows()));
-      } else {
-        GNOMON_ASSIGN_OR_RETURN(array, table::SingleChunk(*column));
-        auto cast = table::CastLossless(array, field->type());
-        if (!cast.ok())
-          return In(source, WithContext(cast.status(), Concat("column ", Quoted(field->name()))));
-        array = *std::move(cast);
-      }
-      columns.push_back(std::make_shared<arrow::ChunkedArray>(std::move(array)));
-    }
-    return arrow::Table::Make(arrow::schema(schema.fields()), std::move(columns), rows.num_rows());
-  }
-
-  /// The name in the file of a column's name after mapping.
-  static std::string SourceName(const DataSource& source, const std::string& column) {
-    for (const auto& [from, to] : source.field_mapping) {
-      if (to == column) return from;
-    }
-    return column;
-  }
-
-  static Result<std::shared_ptr<arrow::Schema>> Mapped(const DataSource& source,
-                                                       const arrow::Schema& schema) {
-    if (source.field_mapping.empty()) return arrow::schema(schema.fields());
-    std::set<std::string> names;
-    arrow::FieldVector fields;
-    for (const auto& field : schema.fields()) {
-      auto mapped = source.field_mapping.find(field->name());
-      const std::string& name =
-          mapped == source.field_mapping.end() ? field->name() : mapped->second;
-      if (!names.insert(name).second) {
-        return Error(ErrorKind::kUser, "field_mapping of data source ", Quoted(source.name),
-                     " gives two columns the name ", Quoted(name));
-      }
-      fields.push_back(field->WithName(name));
-    }
-    return arrow::schema(std::move(fields));
-  }
-
   const std::string folder_;
+};
+
+/// Asks the store that a source's own type names.
+class OfflineStores : public OfflineStore {
+ public:
+  OfflineStores(std::string default_type,
+                std::map<std::string, std::unique_ptr<OfflineStore>> stores)
+      : default_type_(std::move(default_type)), stores_(std::move(stores)) {}
+
+  Result<std::shared_ptr<arrow::Schema>> SourceSchema(const Context& context,
+                                                      const DataSource& source) const override {
+    GNOMON_ASSIGN_OR_RETURN(const OfflineStore* store, StoreOf(source));
+    return store->SourceSchema(context, source);
+  }
+  Result<std::shared_ptr<arrow::Table>> Read(const Context& context, const DataSource& source,
+                                             const ScanOptions& options) const override {
+    GNOMON_ASSIGN_OR_RETURN(const OfflineStore* store, StoreOf(source));
+    return store->Read(context, source, options);
+  }
+  Status Append(const Context& context, const DataSource& source, const std::string& part,
+                const arrow::Table& rows) const override {
+    GNOMON_ASSIGN_OR_RETURN(const OfflineStore* store, StoreOf(source));
+    return store->Append(context, source, part, rows);
+  }
+  Result<std::shared_ptr<table::PartitionedTable>> Open(const Context& context,
+                                                        const DataSource& source,
+                                                        const ScanOptions& options) const override {
+    GNOMON_ASSIGN_OR_RETURN(const OfflineStore* store, StoreOf(source));
+    return store->Open(context, source, options);
+  }
+  Result<std::shared_ptr<arrow::Table>> Query(const Context& context,
+                                              const std::string& query) const override {
+    return stores_.at(default_type_)->Query(context, query);
+  }
+  Result<std::string> Version(const Context& context, const DataSource& source) const override {
+    GNOMON_ASSIGN_OR_RETURN(const OfflineStore* store, StoreOf(source));
+    return store->Version(context, source);
+  }
+  Result<SourceFiles> Files(const DataSource& source) const override {
+    GNOMON_ASSIGN_OR_RETURN(const OfflineStore* store, StoreOf(source));
+    return store->Files(source);
+  }
+  Status Check(const Context& context) const override {
+    return stores_.at(default_type_)->Check(context);
+  }
+  Result<int64_t> CountRows(const Context& context, const DataSource& source) const override {
+    GNOMON_ASSIGN_OR_RETURN(const OfflineStore* store, StoreOf(source));
+    return store->CountRows(context, source);
+  }
+
+ private:
+  Result<const OfflineStore*> StoreOf(const DataSource& source) const {
+    const auto found = stores_.find(source.type);
+    if (found != stores_.end()) return found->second.get();
+    return Error(ErrorKind::kUnsupported, "data source ", Quoted(source.name), " has type ",
+                 Quoted(source.type));
+  }
+
+  std::string default_type_;
+  std::map<std::string, std::unique_ptr<OfflineStore>> stores_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<OfflineStore>> OpenOfflineStore(const RepositoryConfig& config) {
   const std::string& type = config.offline_store.type;
-  if (type == "file" || type == "dask" || type == "duckdb" || type == "ray") {
-    return std::make_unique<FileOfflineStore>(config.folder);
-  }
-  return Error(ErrorKind::kUnsupported, "offline store type is not supported: ", Quoted(type));
+  const bool is_file = type == "file" || type == "dask" || type == "duckdb" || type == "ray";
+  if (!is_file && type != "postgres" && type != "sqlite")
+    return Error(ErrorKind::kUnsupported, "offline store type is not supported: ", Quoted(type));
+  std::map<std::string, std::unique_ptr<OfflineStore>> stores;
+  stores["file"] = std::make_unique<FileOfflineStore>(config.folder);
+  stores["postgres"] = MakePostgresOfflineStore(config.offline_store);
+  stores["sqlite"] = MakeSqliteOfflineStore(config);
+  return std::make_unique<OfflineStores>(is_file ? "file" : type, std::move(stores));
 }
 
 }  // namespace gnomon::feature

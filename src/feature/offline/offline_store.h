@@ -9,6 +9,7 @@
 
 #include "base/context.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "feature/definition/definition.h"
 #include "feature/definition/repository.h"
 #include "table/file.h"
@@ -25,6 +26,12 @@ struct ScanOptions {
   std::optional<table::TimeRange> time_range = {};
 };
 
+/// The files that a source's rows lie in, for readers of their own.
+struct SourceFiles {
+  std::string path;                              ///< a file, folder or glob of this machine
+  std::optional<table::FileFormat> format = {};  ///< otherwise from each suffix
+};
+
 /// Where raw events lie. Columns carry the names that field mapping gives them. Thread-safe.
 class OfflineStore {
  public:
@@ -34,27 +41,55 @@ class OfflineStore {
   /// that is not there or onto a name that is.
   virtual Result<std::shared_ptr<arrow::Schema>> SourceSchema(const Context& context,
                                                               const DataSource& source) const = 0;
-  /// Rows in input order (sorted path, row group, row), in memory.
+  /// Rows in input order, in memory. Of files that is sorted path, row group, row; rows of a
+  /// database have none and are ordered by a hash of all their values, so that what is asked of
+  /// them does not depend on where the server keeps them.
   virtual Result<std::shared_ptr<arrow::Table>> Read(const Context& context,
                                                      const DataSource& source,
                                                      const ScanOptions& options) const = 0;
-  /// Adds rows to a source that is a folder, as one Parquet file `part`.parquet that appears whole
-  /// or not at all and replaces a part of that name. Columns carry names after field mapping and
-  /// get the types that the source has; one that the rows lack is null. kUser for a source that is
-  /// a file or a glob, a column that the source does not have (with the nearest) and a value that
-  /// its type cannot hold. The folder is made when it does not exist.
+  /// Adds rows to a table in one transaction (`part` is not kept: the same part twice is there
+  /// twice; columns that the rows lack get the table's defaults), or to a source that is a folder,
+  /// as one Parquet file `part`.parquet that appears whole or not at all and replaces a part of
+  /// that name. Columns carry names after field mapping and get the types that the source has; one
+  /// that the rows lack is null. kUser for a source that is a file or a glob, a column that the
+  /// source does not have (with the nearest) and a value that its type cannot hold. The folder is
+  /// made when it does not exist.
   virtual Status Append(const Context& context, const DataSource& source, const std::string& part,
                         const arrow::Table& rows) const = 0;
   /// The source as partitions that are read when they are needed, under the names of SourceSchema.
-  /// A file that lacks the timestamp field or one of `required_columns` is kUser.
+  /// `options` say what will be read: other columns may be absent (those of `required_columns` and
+  /// the timestamp field are there), and rows outside the time range. A file that lacks one of
+  /// `required_columns` is kUser. Rows of a database are those of one moment.
   virtual Result<std::shared_ptr<table::PartitionedTable>> Open(
-      const Context& context, const DataSource& source,
-      const std::vector<std::string>& required_columns) const = 0;
+      const Context& context, const DataSource& source, const ScanOptions& options) const = 0;
+  /// The rows of a SELECT in the order that it gives them, in memory. kUnsupported where
+  /// `offline_store` names no database.
+  virtual Result<std::shared_ptr<arrow::Table>> Query(const Context& context,
+                                                      const std::string& query) const {
+    GNOMON_RETURN_NOT_OK(context.Check());
+    return MakeError(ErrorKind::kUnsupported, Concat("no database to ask: ", query), {},
+                     "offline_store of type postgres or sqlite in feature_store.yaml");
+  }
+  /// A text that differs when the source's rows may have changed; empty when that cannot be told
+  /// without reading them.
+  virtual Result<std::string> Version(const Context& context, const DataSource& source) const {
+    static_cast<void>(context);
+    static_cast<void>(source);
+    return std::string();
+  }
+  /// kUnsupported when the rows are not in files of this machine.
+  virtual Result<SourceFiles> Files(const DataSource& source) const {
+    return Error(ErrorKind::kUnsupported, "data source '", source.name,
+                 "' does not lie in files of this machine");
+  }
+  /// Tries to connect, for `gnomon doctor`; sources are tried by SourceSchema.
+  virtual Status Check(const Context& context) const { return context.Check(); }
   /// Rows of the source when it is cheap to know, else -1.
   virtual Result<int64_t> CountRows(const Context& context, const DataSource& source) const = 0;
 };
 
-/// Files below `folder` (the repository), for the types file, dask, duckdb and ray.
+/// Sources of every type, each read where its own type says. The type of `config.offline_store`
+/// (file, dask, duckdb and ray all mean files; postgres; sqlite) says what Check tries.
 Result<std::unique_ptr<OfflineStore>> OpenOfflineStore(const RepositoryConfig& config);
 
 }  // namespace gnomon::feature

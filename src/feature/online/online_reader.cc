@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "feature/online/entity_column_internal.h"
 #include "feature/online/entity_key.h"
+#include "feature/online/window_features_internal.h"
 #include "feature/online/window_folding.h"
 #include "feature/online/window_read_internal.h"
 #include "feature/online/window_row.h"
@@ -63,8 +64,10 @@ Result<OnlineTable> OnlineTableOf(const std::string& project, const FeatureView&
     fields.push_back(arrow::field(std::string(kPartialNames), arrow::list(arrow::utf8())));
     fields.push_back(arrow::field(std::string(kPartials), arrow::list(arrow::binary())));
   }
-  return OnlineTable{
+  OnlineTable table{
       .project = project, .view = view.name, .schema = arrow::schema(std::move(fields))};
+  GNOMON_ASSIGN_OR_RETURN(table.features, internal::MakeWindowFeatures(table, view));
+  return table;
 }
 
 namespace {
@@ -220,7 +223,8 @@ struct OnlineReader::Resolved {
 };
 
 Result<std::shared_ptr<const OnlineReader>> OnlineReader::Make(const std::string& project,
-                                                               FeaturePlan plan) {
+                                                               FeaturePlan plan,
+                                                               const OnlineReaderOptions& options) {
   auto resolved = std::make_shared<Resolved>();
   for (const PlannedView& planned : plan.views) {
     const FeatureView& view = *planned.view;
@@ -230,7 +234,7 @@ Result<std::shared_ptr<const OnlineReader>> OnlineReader::Make(const std::string
     }
     ViewReader reader;
     GNOMON_ASSIGN_OR_RETURN(reader.table, OnlineTableOf(project, view));
-    reader.ttl = view.ttl;
+    reader.ttl = options.serve_expired ? 0 : view.ttl;
     if (view.is_window()) {
       GNOMON_ASSIGN_OR_RETURN(reader.window,
                               internal::WindowReader::Make(reader.table, view, planned.features));

@@ -48,13 +48,20 @@ struct OnlineResponse {
 /// what stands for the events that are not kept (window_folding.h).
 Result<OnlineTable> OnlineTableOf(const std::string& project, const FeatureView& view);
 
+struct OnlineReaderOptions {
+  /// Values older than their view's TTL are given with PRESENT, as Feast does; else they are null
+  /// with OUTSIDE_MAX_AGE.
+  bool serve_expired = false;
+};
+
 /// A plan that is ready to run against a store: keys encoders, table schemas and fields are
 /// resolved once per feature list or service, then every read is one round trip. Immutable,
 /// thread-safe.
 class OnlineReader {
  public:
   static Result<std::shared_ptr<const OnlineReader>> Make(const std::string& project,
-                                                          FeaturePlan plan);
+                                                          FeaturePlan plan,
+                                                          const OnlineReaderOptions& options = {});
 
   const FeaturePlan& plan() const { return plan_; }
 

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "feature/online/entity_key.h"
 #include "feature/online/window_row.h"
+#include "sql/sqlite.h"
 #include "tests/support/status.h"
 #include "tests/support/table.h"
 #include "tests/support/temporary.h"
@@ -186,6 +187,61 @@ TEST_CASE("a value is expired just after its TTL, and does not exist before its 
   CHECK(Show(at(100)) == "trips: 1 null 3");
   CHECK(at(100).statuses == Statuses{kPresent, kNotFound, kPresent});
   CHECK(at(100).event_times == Times{100, 0, 99});
+}
+
+TEST_CASE("an expired value is served as present when the configuration says so") {
+  Setting setting;
+  setting.Write("stats", {{"driver", arrow::int64()}}, "[[1]]", {100}, R"([[10, "a"]])");
+  const auto plan = [&] {
+    return ValueOf(PlanFeatures(setting.definitions, std::vector<std::string>{"stats:trips"}));
+  };
+  const auto entities =
+      ValueOf(TableOf({{"driver", arrow::int64()}}, "[[1]]")->CombineChunksToBatch());
+  const auto strict = ValueOf(OnlineReader::Make("p", plan()));
+  CHECK(ValueOf(strict->Read({}, *setting.store, *entities, 500)).features[0].statuses ==
+        Statuses{kOutsideMaxAge});
+  const auto lenient = ValueOf(OnlineReader::Make("p", plan(), {.serve_expired = true}));
+  const auto response = ValueOf(lenient->Read({}, *setting.store, *entities, 500));
+  CHECK(response.features[0].statuses == Statuses{kPresent});
+  CHECK(response.features[0].values->IsValid(0));
+}
+
+TEST_CASE("a window view in Feast's layout keeps exact rows for us and numbers for Feast") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  const std::string path = folder.path() + "/online.db";
+  const auto store = ValueOf(OpenOnlineStore({.type = "sqlite", .path = path, .layout = "feast"}));
+  const Definitions definitions = MakeDefinitions();
+  const OnlineTable table = ValueOf(OnlineTableOf("p", *definitions.FindFeatureView("sums")));
+  test::RequireOk(store->Prepare({}, {{table}}));
+  const auto write = [&](std::string_view rows, int64_t newest, int64_t as_of) {
+    const auto values = ValueOf(TableOfSchema(table.schema, rows)->CombineChunksToBatch());
+    OnlineRows batch{{"key"}, {&newest, 1}, {&newest, 1}, values};
+    batch.as_of = as_of;
+    auto writer = ValueOf(store->BeginWrite({}, table));
+    test::RequireOk(writer->Write({}, batch));
+    test::RequireOk(writer->Commit({}));
+  };
+  const auto numbers = [&] {
+    sql::Sqlite database = ValueOf(sql::Sqlite::Open(path));
+    auto select = ValueOf(database.Prepare(
+        "SELECT group_concat(feature_name || '=' || coalesce(value_text, 'null'), ' ') FROM "
+        "p_sums"));
+    CHECK(ValueOf(select.Step()));
+    return std::string(select.Text(0));
+  };
+  // 50 and 10 microseconds: the newest event is at 100, the end of the materialization at 105.
+  write("[[[60, 95, 100], null, [1, 2, 4]]]", 100, 105);
+  CHECK(numbers() == "total=7 rides=1");
+  const OnlineRead read{.table = &table, .keys = {"key"}, .fields = {0, 2}};
+  const auto stored = ValueOf(store->Read({}, {&read, 1}));
+  const auto events = ValueOf(
+      TableOfSchema(table.schema, "[[[60, 95, 100], null, [1, 2, 4]]]")->CombineChunksToBatch());
+  CHECK(stored[0].columns[0]->Equals(*events->column(0)));
+  CHECK(stored[0].columns[1]->Equals(*events->column(2)));
+  write("[[[60, 95, 100], null, [1, 2, 4]]]", 100, 112);
+  CHECK(numbers() == "total=6 rides=0");
+  write("[[[60, 95, 100], null, [1, 2, 4]]]", 100, kNewestEvent);
+  CHECK(numbers() == "total=7 rides=2");
 }
 
 TEST_CASE("null keys give nulls and are counted") {

@@ -15,10 +15,23 @@
 #include "feature/definition/repository.h"
 
 /// Where the newest row of every entity lies. A store keeps one row per (entity key, view): its
-/// event time, created time and values. The values of a window view are the raw rows of its window
-/// as list columns, so that a read at any later time can be exact. Stores know nothing of windows,
-/// TTL or expressions: the reader above them does.
+/// event time, created time and values. The values of a window view are the events of its longest
+/// window as list columns, of lifetime windows the newest events and what stands for the folded
+/// older ones (window_folding.h), so that a read at any later time can be exact. Stores know
+/// nothing of windows, TTL or expressions: the reader above them does.
 namespace gnomon::feature {
+
+/// What a window view's stored rows are worth as features: Feast's layout keeps them beside the
+/// rows, for readers that know nothing of windows. Immutable, thread-safe.
+class OnlineFeatures {
+ public:
+  virtual ~OnlineFeatures() = default;
+  virtual const std::shared_ptr<arrow::Schema>& schema() const = 0;
+  /// The features of each row (of OnlineTable::schema) at `as_of`, with schema().
+  virtual Result<std::shared_ptr<arrow::RecordBatch>> Evaluate(const Context& context,
+                                                               const arrow::RecordBatch& rows,
+                                                               int64_t as_of) const = 0;
+};
 
 /// A view's table. `schema` has the value columns: features of a plain view, lists for a window
 /// view.
@@ -26,15 +39,22 @@ struct OnlineTable {
   std::string project;
   std::string view;
   std::shared_ptr<arrow::Schema> schema;
+  std::shared_ptr<const OnlineFeatures> features = nullptr;  ///< of a window view, else null
 };
 
-/// Rows to write: keys[i] is a serialized entity key; times are microseconds; created INT64_MIN
-/// where there is none.
+/// OnlineRows::as_of: the newest event time of the rows.
+inline constexpr int64_t kNewestEvent = INT64_MIN;
+
+/// Rows to write: keys[i] is a serialized entity key (EntityKeyEncoder's version 3; a store writes
+/// it as its layout wants it); times are microseconds; created INT64_MIN where there is none.
 struct OnlineRows {
   std::vector<std::string_view> keys;
   std::span<const int64_t> event_times;
   std::span<const int64_t> created_times;
   std::shared_ptr<arrow::RecordBatch> values;  ///< OnlineTable's schema
+  /// When a window view's features are computed that Feast's layout keeps: the materialization's
+  /// end.
+  int64_t as_of = kNewestEvent;
 };
 
 /// What was read, one row per asked key, in the order of the keys.
@@ -50,8 +70,9 @@ struct OnlineRead {
   std::vector<int> fields;  ///< indices into the table's schema
 };
 
-/// One open write: rows become visible together at Commit; without it they never do. An error of
-/// Write or Commit ends the write. Not thread-safe.
+/// One open write: rows become visible together at Commit; without it they never do. (Redis has no
+/// such transactions: docs/formats/online_packed.md says what holds there.) An error of Write or
+/// Commit ends the write. Not thread-safe.
 class OnlineWriter {
  public:
   virtual ~OnlineWriter() = default;
@@ -67,12 +88,14 @@ class OnlineStore {
   virtual ~OnlineStore() = default;
 
   /// Creates what is missing for these tables. A table whose schema changed keeps its rows: fields
-  /// are matched by name and type on reading, others are null.
+  /// are matched by name and type on reading, others are null. kConflict when the configured layout
+  /// is not the one that a table has, kUnsupported when the layout cannot hold a feature's type.
   virtual Status Prepare(const Context& context, std::span<const OnlineTable> tables) = 0;
   /// Drops tables of views of the project that are not in `keep`.
   virtual Status DropExcept(const Context& context, const std::string& project,
                             std::span<const std::string> keep) = 0;
-  /// Removes everything of the project; for SQLite the file too when nothing else is in it.
+  /// Removes everything of the project that was prepared; for SQLite the file too when nothing else
+  /// is in it.
   virtual Status Teardown(const Context& context, const std::string& project) = 0;
 
   /// Writes of SQLite take turns: waits for other threads as long as the context allows, for other
@@ -94,9 +117,13 @@ class OnlineStore {
 
   /// Rows of a table, for `status`.
   virtual Result<int64_t> CountRows(const Context& context, const OnlineTable& table) = 0;
+
+  /// Tries to connect and to write, for `gnomon doctor`. Changes nothing that users see.
+  virtual Status Check(const Context& context) { return Prepare(context, {}); }
 };
 
-/// Opens the store that the configuration names (sqlite).
+/// Opens the store that the configuration names (sqlite, redis, postgres). Nothing is connected
+/// before the first call.
 Result<std::unique_ptr<OnlineStore>> OpenOnlineStore(const RepositoryConfig::OnlineStore& config);
 
 }  // namespace gnomon::feature

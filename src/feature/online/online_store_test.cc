@@ -1,15 +1,20 @@
 #include "feature/online/online_store.h"
 
 #include <atomic>
+#include <map>
+#include <mutex>
 #include <thread>
 
 #include <arrow/array.h>
+#include <arrow/builder.h>
 #include <arrow/record_batch.h>
 #include <arrow/table.h>
 #include <arrow/type.h>
 #include <doctest/doctest.h>
 
 #include "base/text.h"
+#include "base/time.h"
+#include "feature/online/entity_key.h"
 #include "feature/online/online_store_suite_internal.h"
 #include "tests/support/status.h"
 #include "tests/support/table.h"
@@ -30,6 +35,7 @@ OnlineTable TripsTable(std::string view = "stats", std::string project = "p") {
   return {.project = std::move(project), .view = std::move(view), .schema = kTrips};
 }
 
+/// Times in seconds, which every layout keeps.
 struct Row {
   std::string key;
   int64_t time;
@@ -43,9 +49,9 @@ class Rows {
       : rows_(rows) {
     batch_ = ValueOf(TableOfSchema(table.schema, values)->CombineChunksToBatch());
     for (const Row& row : rows_) {
-      keys_.push_back(row.key);
-      times_.push_back(row.time);
-      created_.push_back(row.created);
+      keys_.push_back(SuiteKey(row.key));
+      times_.push_back(row.time * kMicrosPerSecond);
+      created_.push_back(row.created == kNoCreated ? kNoCreated : row.created * kMicrosPerSecond);
     }
   }
   OnlineRows view() const { return {keys_, times_, created_, batch_}; }
@@ -66,7 +72,8 @@ void WriteRows(OnlineStore& store, const OnlineTable& table, const std::vector<R
 }
 
 OnlineRead AllOf(const OnlineTable& table, std::vector<std::string_view> keys) {
-  OnlineRead read{.table = &table, .keys = std::move(keys), .fields = {}};
+  OnlineRead read{.table = &table, .keys = {}, .fields = {}};
+  for (const std::string_view key : keys) read.keys.push_back(SuiteKey(key));
   for (int i = 0; i < table.schema->num_fields(); ++i) read.fields.push_back(i);
   return read;
 }
@@ -92,9 +99,31 @@ int64_t TripsOf(OnlineStore& store, std::string_view key) {
   return values.found[0] ? static_cast<const arrow::Int64Array&>(*values.columns[0]).Value(0) : -1;
 }
 
+std::vector<int64_t> Seconds(std::vector<int64_t> times) {
+  for (int64_t& time : times) time *= kMicrosPerSecond;
+  return times;
+}
+
 }  // namespace
 
-void CheckOnlineStore(const OpenStore& open) {
+std::string_view SuiteKey(std::string_view name) {
+  static std::mutex mutex;
+  static std::map<std::string, std::string, std::less<>> keys;
+  if (name.empty()) return {};
+  const std::lock_guard lock(mutex);
+  auto known = keys.find(name);
+  if (known == keys.end()) {
+    const auto encoder = ValueOf(EntityKeyEncoder::Make({"k"}, {ValueType{ValueType::kString}}));
+    arrow::BinaryBuilder builder;
+    test::RequireOk(builder.Append(name));
+    std::string key;
+    CHECK(ValueOf(encoder.Encode({ValueOf(builder.Finish())}, 0, &key)));
+    known = keys.emplace(name, std::move(key)).first;
+  }
+  return known->second;
+}
+
+void CheckOnlineStore(const OpenStore& open, const OnlineStoreTraits& traits) {
   const std::unique_ptr<OnlineStore> store = open();
   const OnlineTable stats = TripsTable();
 
@@ -105,21 +134,21 @@ void CheckOnlineStore(const OpenStore& open) {
               R"([[2, "two"], [1, null], [3, ""]])");
     const OnlineValues values = ReadRows(*store, stats, {"a", "x", "b", "a"});
     CHECK(values.found == std::vector<bool>{true, false, true, true});
-    CHECK(values.event_times == std::vector<int64_t>{10, 0, 20, 10});
+    CHECK(values.event_times == Seconds({10, 0, 20, 10}));
     CHECK_VALUES(stats, values, R"([[1, null], [null, null], [2, "two"], [1, null]])");
     CHECK(ValueOf(store->CountRows({}, stats)) == 3);
   }
   SUBCASE("only the asked fields are read, in the asked order") {
     CHECK_OK(store->Prepare({}, {{stats}}));
     WriteRows(*store, stats, {{"a", 1, 1}}, R"([[7, "seven"]])");
-    const OnlineRead read{.table = &stats, .keys = {"a"}, .fields = {1}};
+    const OnlineRead read{.table = &stats, .keys = {SuiteKey("a")}, .fields = {1}};
     const auto values = ValueOf(store->Read({}, {&read, 1}));
     REQUIRE(values[0].columns.size() == 1);
     CHECK(values[0].columns[0]->type()->Equals(*arrow::utf8()));
-    const OnlineRead swapped{.table = &stats, .keys = {"a"}, .fields = {1, 0}};
+    const OnlineRead swapped{.table = &stats, .keys = {SuiteKey("a")}, .fields = {1, 0}};
     const auto both = ValueOf(store->Read({}, {&swapped, 1}));
     CHECK(both[0].columns[1]->type()->Equals(*int64()));
-    const OnlineRead none{.table = &stats, .keys = {"a"}, .fields = {}};
+    const OnlineRead none{.table = &stats, .keys = {SuiteKey("a")}, .fields = {}};
     CHECK(ValueOf(store->Read({}, {&none, 1}))[0].found[0]);
   }
   SUBCASE("several tables are read in one call") {
@@ -157,19 +186,63 @@ void CheckOnlineStore(const OpenStore& open) {
                                             {"times", list(time)}})};
     CHECK_OK(store->Prepare({}, {{all}}));
     const std::string_view rows = R"([
-      [true, -2, 9007199254740993, 0.5, -1e300, "é", "raw", 1700000000000001, [true, null], [1, null, -3], [], [0.1],
-       ["", "b", null], ["x"], [5, null]],
+      [true, -2, 9007199254740993, 0.5, -1e300, "é", "raw", 1700000000000000, [true, false], [1, -3], [], [0.1],
+       ["", "b"], ["x"], [5000000, null]],
+      [false, 0, 0, 0.0, 0.0, "", "", 0, [], [], [0], [], [], [], []],
       [null, null, null, null, null, null, null, null, null, null, null, null, null, null, null]])";
-    WriteRows(*store, all, {{"a", 1, 1}, {"b", 1, 1}}, rows);
-    CHECK_VALUES(all, ReadRows(*store, all, {"a", "b"}), rows);
+    WriteRows(*store, all, {{"a", 1, 1}, {"z", 1, 1}, {"n", 1, 1}}, rows);
+    CHECK_VALUES(all, ReadRows(*store, all, {"a", "z", "n"}), rows);
+  }
+  SUBCASE("what a layout cannot hold is refused by name, the rest comes back as it was") {
+    using namespace arrow;
+    const OnlineTable prices{.project = "p",
+                             .view = "prices",
+                             .schema = schema({{"price", decimal128(9, 2)}, {"i8", int8()}})};
+    const OnlineTable precise{
+        .project = "p",
+        .view = "precise",
+        .schema = schema({{"time", timestamp(TimeUnit::MICRO, "UTC")}, {"list", list(int64())}})};
+    CHECK_OK(store->Prepare({}, {{precise}}));
+    if (traits.feast) {
+      CHECK_ERROR(store->Prepare({}, {{prices}}), ErrorKind::kUnsupported,
+                  "feature 'price' of view 'prices'");
+      auto writer = ValueOf(store->BeginWrite({}, precise));
+      CHECK_ERROR(writer->Write({}, Rows(precise, {{"a", 1, 1}}, "[[1, [1, null]]]").view()),
+                  ErrorKind::kUser, "null inside a list");
+      WriteRows(*store, precise, {{"a", 1, 1}}, "[[1999999, [1]]]");
+      CHECK_VALUES(precise, ReadRows(*store, precise, {"a"}), "[[1000000, [1]]]");
+    } else {
+      CHECK_OK(store->Prepare({}, {{prices}}));
+      WriteRows(*store, prices, {{"a", 1, 1}}, R"([["1.25", -3]])");
+      CHECK_VALUES(prices, ReadRows(*store, prices, {"a"}), R"([["1.25", -3]])");
+      WriteRows(*store, precise, {{"a", 1, 1}}, "[[1999999, [1, null]]]");
+      CHECK_VALUES(precise, ReadRows(*store, precise, {"a"}), "[[1999999, [1, null]]]");
+    }
+  }
+  SUBCASE("of two times that lie nearer than a tick, in one write the newer wins") {
+    CHECK_OK(store->Prepare({}, {{stats}}));
+    const int64_t tick = traits.tick;
+    const std::vector<int64_t> times = {1000 * tick + 1, 1000 * tick, 1001 * tick};
+    const auto batch =
+        ValueOf(TableOfSchema(kTrips, R"([[1, ""], [2, ""], [3, ""]])")->CombineChunksToBatch());
+    auto writer = ValueOf(store->BeginWrite({}, stats));
+    test::RequireOk(
+        writer->Write({}, {{SuiteKey("a"), SuiteKey("a"), SuiteKey("b")}, times, times, batch}));
+    test::RequireOk(writer->Commit({}));
+    CHECK(TripsOf(*store, "a") == 1);
+    const OnlineValues read = ReadRows(*store, stats, {"a", "b"});
+    CHECK(read.event_times[0] == (1000 * tick + 1) / tick * tick);
+    CHECK(read.event_times[1] == 1001 * tick);
   }
   SUBCASE("older rows never replace newer ones") {
     CHECK_OK(store->Prepare({}, {{stats}}));
     WriteRows(*store, stats, {{"a", 10, 5}}, R"([[1, ""]])");
     WriteRows(*store, stats, {{"a", 9, 99}}, R"([[2, ""]])");
     CHECK(TripsOf(*store, "a") == 1);
-    WriteRows(*store, stats, {{"a", 10, 4}}, R"([[3, ""]])");
-    CHECK(TripsOf(*store, "a") == 1);
+    if (traits.keeps_created_times) {
+      WriteRows(*store, stats, {{"a", 10, 4}}, R"([[3, ""]])");
+      CHECK(TripsOf(*store, "a") == 1);
+    }
     WriteRows(*store, stats, {{"a", 10, 5}}, R"([[4, ""]])");
     CHECK(TripsOf(*store, "a") == 4);
     WriteRows(*store, stats, {{"a", 10, 6}}, R"([[5, ""]])");
@@ -238,9 +311,14 @@ void CheckOnlineStore(const OpenStore& open) {
     CHECK_OK(store->Prepare({}, {{other}}));
     CHECK(ReadRows(*store, other, {"a"}).found[0] == false);
   }
-  SUBCASE("names that differ little are different tables") {
+  SUBCASE("names that differ little are different tables, or refused") {
     const std::vector<OnlineTable> tables = {TripsTable("b_c", "a"), TripsTable("c", "a_b"),
                                              TripsTable("C", "a_b"), TripsTable("x\"y", "a")};
+    if (!traits.distinct_tables) {
+      CHECK_ERROR(store->Prepare({}, tables), ErrorKind::kConflict,
+                  "would share Feast's table a_b_c");
+      return;
+    }
     CHECK_OK(store->Prepare({}, tables));
     CHECK_OK(store->Prepare({}, tables));
     for (size_t i = 0; i < tables.size(); ++i) {
@@ -377,7 +455,7 @@ void CheckOnlineStore(const OpenStore& open) {
       done = true;
     }
     CHECK(failed == 0);
-    CHECK(torn == 0);
+    CHECK((torn == 0 || !traits.commits_at_once));
     CHECK(TripsOf(*store, "b") == 39);
   }
   SUBCASE("a cancelled context ends every call") {

@@ -6,6 +6,7 @@
 #include <arrow/type.h>
 
 #include "base/text.h"
+#include "feature/online/packed_rows_internal.h"
 #include "feature/online/packed_writer_internal.h"
 #include "feature/online/sqlite_catalog_internal.h"
 
@@ -13,19 +14,6 @@ namespace gnomon::feature::internal {
 namespace {
 
 constexpr size_t kRowsBetweenChecks = 16 * 1024;
-
-Status CheckShape(const OnlineRows& rows, const arrow::Schema& schema) {
-  const size_t num_rows = rows.keys.size();
-  if (rows.event_times.size() != num_rows || rows.created_times.size() != num_rows ||
-      rows.values == nullptr || rows.values->num_rows() != static_cast<int64_t>(num_rows)) {
-    return Error(ErrorKind::kInternal, "online rows differ in length from their keys: ", num_rows);
-  }
-  if (!rows.values->schema()->Equals(schema, /*check_metadata=*/false)) {
-    return Error(ErrorKind::kInternal, "online rows have another schema than their table: ",
-                 rows.values->schema()->ToString());
-  }
-  return Status::OK();
-}
 
 /// Up to eight bytes as a number that orders as they do.
 uint64_t RankOf(std::string_view bytes) {
@@ -41,19 +29,18 @@ PackedWriter::PackedWriter(std::shared_ptr<arrow::Schema> schema, table::RowCode
                            sql::SqliteStatement upsert)
     : schema_(std::move(schema)), codec_(std::move(codec)), upsert_(std::move(upsert)) {}
 
-Result<PackedWriter> PackedWriter::Make(const OnlineTable& table, SqliteConnection* connection) {
-  GNOMON_ASSIGN_OR_RETURN(const int64_t id, connection->TableId(table));
-  sql::Sqlite& database = connection->database();
-  GNOMON_ASSIGN_OR_RETURN(const int64_t schema_id, FindOrAddSchema(&database, id, *table.schema));
+Result<PackedWriter> PackedWriter::Make(const OnlineTable& table, int64_t id,
+                                        sql::Sqlite* database) {
+  GNOMON_ASSIGN_OR_RETURN(const int64_t schema_id, FindOrAddSchema(database, id, *table.schema));
   GNOMON_ASSIGN_OR_RETURN(auto codec, table::RowCodec::Make(table.schema));
   const std::string name = sql::QuoteIdentifier(PackedTableName(id, table.project, table.view));
   GNOMON_ASSIGN_OR_RETURN(
-      auto upsert, database.Prepare(Concat("INSERT INTO ", name, " VALUES (?1, ?2, ?3, ", schema_id,
-                                           ", ?4) ON CONFLICT (entity_key) DO UPDATE ",
-                                           "SET event_ts = excluded.event_ts, created_ts = "
-                                           "excluded.created_ts, schema_id = excluded.schema_id, ",
-                                           "value = excluded.value WHERE (excluded.event_ts, "
-                                           "excluded.created_ts) >= (event_ts, created_ts)")));
+      auto upsert, database->Prepare(Concat("INSERT INTO ", name, " VALUES (?1, ?2, ?3, ",
+                                            schema_id, ", ?4) ON CONFLICT (entity_key) DO UPDATE ",
+                                            "SET event_ts = excluded.event_ts, created_ts = "
+                                            "excluded.created_ts, schema_id = excluded.schema_id, ",
+                                            "value = excluded.value WHERE (excluded.event_ts, "
+                                            "excluded.created_ts) >= (event_ts, created_ts)")));
   return PackedWriter(table.schema, std::move(codec), std::move(upsert));
 }
 

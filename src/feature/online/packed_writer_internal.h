@@ -11,7 +11,7 @@
 #include "base/context.h"
 #include "base/error.h"
 #include "feature/online/online_store.h"
-#include "feature/online/sqlite_connection_internal.h"
+#include "feature/online/sqlite_table_internal.h"
 #include "sql/sqlite.h"
 #include "table/row_codec.h"
 
@@ -20,16 +20,16 @@ namespace gnomon::feature::internal {
 /// Upserts rows of one table in an open transaction. Rows are gathered (up to kBufferBytes) and
 /// written in key order: neighbours share pages, so that a page is changed once per round and not
 /// once per batch. Not thread-safe; dies before its connection.
-class PackedWriter {
+class PackedWriter : public SqliteRowWriter {
  public:
   static constexpr size_t kBufferBytes = size_t{64} << 20;
 
-  /// kNotFound when the table was never prepared.
-  static Result<PackedWriter> Make(const OnlineTable& table, SqliteConnection* connection);
+  /// `id`: of the view's packed table.
+  static Result<PackedWriter> Make(const OnlineTable& table, int64_t id, sql::Sqlite* database);
 
-  Status Write(const Context& context, const OnlineRows& rows);
+  Status Write(const Context& context, const OnlineRows& rows) override;
   /// Writes what is gathered.
-  Status Flush(const Context& context);
+  Status Flush(const Context& context) override;
 
  private:
   struct Row {

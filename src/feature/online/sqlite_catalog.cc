@@ -1,13 +1,11 @@
 #include <algorithm>
 #include <vector>
 
-#include <arrow/buffer.h>
-#include <arrow/io/memory.h>
-#include <arrow/ipc/reader.h>
-#include <arrow/ipc/writer.h>
 #include <arrow/type.h>
 
 #include "base/text.h"
+#include "feature/online/feast_layout_internal.h"
+#include "feature/online/packed_rows_internal.h"
 #include "feature/online/sqlite_catalog_internal.h"
 #include "feature/online/window_folding.h"
 
@@ -24,6 +22,13 @@ CREATE TABLE IF NOT EXISTS gnomon_online_schemas (
   schema BLOB NOT NULL);
 )";
 
+// Feast's tables that were prepared, so that no other ones are ever dropped: names such as
+// `a_b_c` do not say whose they are.
+constexpr const char* kCreateFeastList = R"(
+CREATE TABLE IF NOT EXISTS gnomon_online_feast (
+  project TEXT NOT NULL, view TEXT NOT NULL, name TEXT NOT NULL COLLATE NOCASE UNIQUE, PRIMARY KEY (project, view))
+)";
+
 /// Rows of a table without row ids lie in the key's own tree, one search a read. Lists make rows so
 /// long that few fit on a page of that tree; such rows lie beside it.
 std::string CreateTableSql(const std::string& name, const arrow::Schema& schema) {
@@ -36,16 +41,45 @@ std::string CreateTableSql(const std::string& name, const arrow::Schema& schema)
       has_lists ? "" : " WITHOUT ROWID");
 }
 
-Result<std::shared_ptr<arrow::Schema>> ParseSchema(std::string_view bytes) {
-  arrow::io::BufferReader reader(std::make_shared<arrow::Buffer>(
-      reinterpret_cast<const uint8_t*>(bytes.data()), static_cast<int64_t>(bytes.size())));
-  arrow::ipc::DictionaryMemo memo;
-  auto schema = arrow::ipc::ReadSchema(&reader, &memo);
-  if (!schema.ok()) {
-    return Error(ErrorKind::kDataLoss,
-                 "a stored schema cannot be read: ", schema.status().message());
+Result<bool> HasTable(sql::Sqlite* database, std::string_view name) {
+  GNOMON_ASSIGN_OR_RETURN(auto find,
+                          database->Prepare("SELECT 1 FROM sqlite_master WHERE name = ?"));
+  find.BindText(1, name);
+  return find.Step();
+}
+
+struct FeastTable {
+  std::string view;
+  std::string name;
+};
+
+Result<std::vector<FeastTable>> ListFeastTables(sql::Sqlite* database, const std::string& project) {
+  std::vector<FeastTable> tables;
+  GNOMON_ASSIGN_OR_RETURN(const bool any, HasTable(database, "gnomon_online_feast"));
+  if (!any) return tables;
+  GNOMON_ASSIGN_OR_RETURN(
+      auto list, database->Prepare("SELECT view, name FROM gnomon_online_feast WHERE project = ?"));
+  list.BindText(1, project);
+  for (;;) {
+    GNOMON_ASSIGN_OR_RETURN(const bool more, list.Step());
+    if (!more) return tables;
+    tables.push_back({std::string(list.Text(0)), std::string(list.Text(1))});
   }
-  return schema;
+}
+
+Status DropFeastTables(sql::Sqlite* database, const std::string& project,
+                       std::span<const std::string> keep) {
+  GNOMON_ASSIGN_OR_RETURN(const auto tables, ListFeastTables(database, project));
+  for (const FeastTable& table : tables) {
+    if (std::ranges::find(keep, table.view) != keep.end()) continue;
+    GNOMON_RETURN_NOT_OK(
+        database->Execute(Concat("DROP TABLE IF EXISTS ", sql::QuoteIdentifier(table.name))));
+    GNOMON_ASSIGN_OR_RETURN(auto forget,
+                            database->Prepare("DELETE FROM gnomon_online_feast WHERE name = ?"));
+    forget.BindText(1, table.name);
+    GNOMON_RETURN_NOT_OK(forget.Execute());
+  }
+  return Status::OK();
 }
 
 }  // namespace
@@ -143,7 +177,7 @@ Status DropTables(sql::Sqlite* database, const std::string& project,
     GNOMON_RETURN_NOT_OK(
         database->Execute(Concat("DELETE FROM gnomon_online_tables WHERE id = ", table.id)));
   }
-  return Status::OK();
+  return DropFeastTables(database, project, keep);
 }
 
 Result<bool> IsEmpty(sql::Sqlite* database) {
@@ -152,9 +186,74 @@ Result<bool> IsEmpty(sql::Sqlite* database) {
       database->Prepare(
           "SELECT count(*) FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
           "AND name NOT IN ('gnomon_online_meta', 'gnomon_online_tables', "
-          "'gnomon_online_schemas')"));
+          "'gnomon_online_schemas', 'gnomon_online_feast')"));
   GNOMON_RETURN_NOT_OK(others.Step().status());
   return others.Int(0) == 0;
+}
+
+Result<bool> HasFeastTable(sql::Sqlite* database, const OnlineTable& table) {
+  const std::string name = FeastTableName(table);  // outlives the statement, which borrows it
+  GNOMON_ASSIGN_OR_RETURN(
+      auto columns,
+      database->Prepare("SELECT count(*) FROM pragma_table_info(?) WHERE name IN "
+                        "('entity_key', 'feature_name', 'value', 'event_ts', 'created_ts')"));
+  columns.BindText(1, name);
+  GNOMON_RETURN_NOT_OK(columns.Step().status());
+  return columns.Int(0) == 5;
+}
+
+Status CreateFeastTable(sql::Sqlite* database, const OnlineTable& table) {
+  GNOMON_RETURN_NOT_OK(database->Execute(kCreateFeastList));
+  const std::string name = FeastTableName(table);
+  {
+    GNOMON_ASSIGN_OR_RETURN(
+        auto find,
+        database->Prepare("SELECT project, view FROM gnomon_online_feast WHERE name = ?"));
+    find.BindText(1, name);
+    GNOMON_ASSIGN_OR_RETURN(const bool known, find.Step());
+    if (known && (find.Text(0) != table.project || find.Text(1) != table.view)) {
+      return MakeError(ErrorKind::kConflict,
+                       Concat("view ", Quoted(table.view), " of project ", Quoted(table.project),
+                              " would share Feast's table ", name, " with view ",
+                              Quoted(find.Text(1)), " of project ", Quoted(find.Text(0))),
+                       {}, "rename one of them, or use layout: packed");
+    }
+  }
+  // As Feast writes it, to the letter.
+  const std::string quoted = sql::QuoteIdentifier(name);
+  GNOMON_RETURN_NOT_OK(database->Execute(
+      Concat("CREATE TABLE IF NOT EXISTS ", quoted,
+             " (entity_key BLOB, feature_name TEXT, value BLOB, value_text TEXT,  vector_value "
+             "BLOB, event_ts timestamp, created_ts timestamp,  PRIMARY KEY(entity_key, "
+             "feature_name))")));
+  GNOMON_RETURN_NOT_OK(
+      database->Execute(Concat("CREATE INDEX IF NOT EXISTS ", sql::QuoteIdentifier(name + "_ek"),
+                               " ON ", quoted, " (entity_key)")));
+  GNOMON_ASSIGN_OR_RETURN(const bool ours, HasFeastTable(database, table));
+  if (!ours) {
+    return Error(ErrorKind::kConflict, "table ", name, " is none of Feast's: ", database->path());
+  }
+  GNOMON_ASSIGN_OR_RETURN(const bool has_text, HasFeastColumn(database, table, "value_text"));
+  if (!has_text) {  // made by a Feast of 2024
+    GNOMON_RETURN_NOT_OK(
+        database->Execute(Concat("ALTER TABLE ", quoted, " ADD COLUMN value_text TEXT")));
+  }
+  GNOMON_ASSIGN_OR_RETURN(
+      auto note, database->Prepare("INSERT OR IGNORE INTO gnomon_online_feast VALUES (?, ?, ?)"));
+  note.BindText(1, table.project);
+  note.BindText(2, table.view);
+  note.BindText(3, name);
+  return note.Execute();
+}
+
+Result<bool> HasFeastColumn(sql::Sqlite* database, const OnlineTable& table,
+                            std::string_view column) {
+  const std::string name = FeastTableName(table);
+  GNOMON_ASSIGN_OR_RETURN(auto find,
+                          database->Prepare("SELECT 1 FROM pragma_table_info(?) WHERE name = ?"));
+  find.BindText(1, name);
+  find.BindText(2, column);
+  return find.Step();
 }
 
 Status NotPrepared(const std::string& path, const OnlineTable& table) {
@@ -182,13 +281,13 @@ Result<int64_t> FindOrAddSchema(sql::Sqlite* database, int64_t table, const arro
     GNOMON_RETURN_NOT_OK(database->Execute(
         "UPDATE gnomon_online_meta SET value = 2 WHERE key = 'format_version' AND value < 2"));
   }
-  GNOMON_ASSIGN_OR_RETURN(const auto bytes, arrow::ipc::SerializeSchema(*schema.RemoveMetadata()));
+  GNOMON_ASSIGN_OR_RETURN(const std::string bytes, SerializeSchema(schema));
   GNOMON_ASSIGN_OR_RETURN(
       auto insert,
       database->Prepare(
           "INSERT INTO gnomon_online_schemas (table_id, schema) VALUES (?, ?) RETURNING id"));
   insert.BindInt(1, table);
-  insert.BindBlob(2, std::string_view(*bytes));
+  insert.BindBlob(2, bytes);
   GNOMON_RETURN_NOT_OK(insert.Step().status());
   const int64_t id = insert.Int(0);
   GNOMON_RETURN_NOT_OK(insert.Execute());

@@ -37,7 +37,17 @@ Result<std::optional<int64_t>> FindTable(sql::Sqlite* database, std::string_view
 /// Creates the table of a view when it is missing. REQUIRES: a transaction.
 Status CreateTable(sql::Sqlite* database, const OnlineTable& table);
 
-/// Drops the tables of the project's views that are not in `keep`. REQUIRES: a transaction.
+/// Is there a table of Feast's for the view?
+Result<bool> HasFeastTable(sql::Sqlite* database, const OnlineTable& table);
+Result<bool> HasFeastColumn(sql::Sqlite* database, const OnlineTable& table,
+                            std::string_view column);
+
+/// Creates Feast's table of a view when it is missing, and notes that it was prepared. kConflict
+/// when it is another view's. REQUIRES: a transaction.
+Status CreateFeastTable(sql::Sqlite* database, const OnlineTable& table);
+
+/// Drops the prepared tables of the project's views that are not in `keep`. REQUIRES: a
+/// transaction.
 Status DropTables(sql::Sqlite* database, const std::string& project,
                   std::span<const std::string> keep);
 

@@ -1,19 +1,15 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
-#include <arrow/builder.h>
-
 #include "base/error.h"
 #include "feature/online/online_store.h"
+#include "feature/online/sqlite_table_internal.h"
 #include "sql/sqlite.h"
-#include "table/row_codec.h"
 
 namespace gnomon::feature::internal {
 
@@ -23,7 +19,8 @@ class SqliteConnection {
  public:
   enum class Role { kRead, kWrite, kCreate };
   /// kNotFound when the file is missing, except for kCreate.
-  static Result<std::unique_ptr<SqliteConnection>> Open(const std::string& path, Role role);
+  static Result<std::unique_ptr<SqliteConnection>> Open(const std::string& path, Role role,
+                                                        const LayoutOptions& layout);
 
   sql::Sqlite& database() { return database_; }
 
@@ -36,44 +33,27 @@ class SqliteConnection {
   /// All reads in one snapshot.
   Result<std::vector<OnlineValues>> Read(std::span<const OnlineRead> reads);
 
-  /// One read, inside a transaction of the caller.
-  Result<OnlineValues> ReadTable(const OnlineRead& read);
-
-  /// The table's id; kNotFound when it was never prepared.
-  Result<int64_t> TableId(const OnlineTable& table);
-
-  Result<int64_t> CountRows(const OnlineTable& table);
+  /// A view's table as it is now; kNotFound when it was never prepared.
+  Result<SqliteTable*> FindTable(const OnlineTable& table);
 
  private:
-  struct StoredSchema {
-    std::shared_ptr<arrow::Schema> schema;
-    std::optional<table::RowCodec> codec;
-    std::shared_ptr<arrow::Schema> same;  ///< a schema of a reader that equals this one
-  };
-  struct Table {
+  struct Known {
     std::string project;
     std::string view;
-    int64_t id = 0;
-    sql::SqliteStatement select;
-    std::map<int64_t, StoredSchema> schemas;
-    // Of the last read, used again when the next one asks for the same.
-    std::shared_ptr<arrow::Schema> schema;
-    std::vector<int> fields;
-    std::vector<std::unique_ptr<arrow::ArrayBuilder>> builders;
+    bool window = false;
+    std::unique_ptr<SqliteTable> table;
   };
 
-  SqliteConnection(sql::Sqlite database, uint64_t device, uint64_t inode);
-  Result<Table*> FindOrOpenTable(const OnlineTable& table);
-  Result<StoredSchema*> FindOrLoadSchema(Table* table, int64_t id);
-  Status AppendRow(const OnlineTable& asked, std::string_view bytes, int64_t schema_id,
-                   Table* table);
+  SqliteConnection(sql::Sqlite database, const LayoutOptions& layout, uint64_t device,
+                   uint64_t inode);
 
   sql::Sqlite database_;
+  const LayoutOptions layout_;
   const uint64_t device_;
   const uint64_t inode_;
   sql::SqliteStatement begin_;
   sql::SqliteStatement commit_;
-  std::vector<std::unique_ptr<Table>> tables_;
+  std::vector<Known> tables_;
 };
 
 }  // namespace gnomon::feature::internal

@@ -1,6 +1,5 @@
 #include <chrono>
 #include <condition_variable>
-#include <optional>
 #include <thread>
 #include <unistd.h>
 #include <utility>
@@ -8,7 +7,6 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/text.h"
-#include "feature/online/packed_writer_internal.h"
 #include "feature/online/sqlite_catalog_internal.h"
 #include "feature/online/sqlite_connection_internal.h"
 #include "feature/online/sqlite_store_internal.h"
@@ -57,8 +55,10 @@ class WriteTurn {
 
 /// What a store and its open writers share; it lives as long as any of them.
 struct Shared {
-  explicit Shared(std::string store_path) : path(std::move(store_path)) {}
+  Shared(std::string store_path, const LayoutOptions& store_layout)
+      : path(std::move(store_path)), layout(store_layout) {}
   const std::string path;
+  const LayoutOptions layout;
   WriteTurn turn;
   std::unique_ptr<SqliteConnection> idle_writer;  ///< belongs to who has the turn
 };
@@ -109,7 +109,8 @@ class WriteTransaction {
   Status Open(const Context& context, SqliteConnection::Role role) {
     connection_ = std::move(shared_->idle_writer);
     if (connection_ == nullptr || !connection_->IsCurrent()) {
-      GNOMON_ASSIGN_OR_RETURN(connection_, SqliteConnection::Open(shared_->path, role));
+      GNOMON_ASSIGN_OR_RETURN(connection_,
+                              SqliteConnection::Open(shared_->path, role, shared_->layout));
     }
     connection_->ForgetTables();
     const double give_up = MonotonicSeconds() + kWriteLockSeconds;
@@ -131,7 +132,8 @@ class WriteTransaction {
 
 class SqliteWriter : public OnlineWriter {
  public:
-  SqliteWriter(std::unique_ptr<WriteTransaction> transaction, PackedWriter writer)
+  SqliteWriter(std::unique_ptr<WriteTransaction> transaction,
+               std::unique_ptr<SqliteRowWriter> writer)
       : transaction_(std::move(transaction)), writer_(std::move(writer)) {}
 
   Status Write(const Context& context, const OnlineRows& rows) override {
@@ -165,21 +167,19 @@ class SqliteWriter : public OnlineWriter {
   }
 
   std::unique_ptr<WriteTransaction> transaction_;
-  std::optional<PackedWriter> writer_;  // after transaction_: it is destroyed first
+  std::unique_ptr<SqliteRowWriter> writer_;  // after transaction_: it is destroyed first
 };
 
 class SqliteStore : public OnlineStore {
  public:
-  explicit SqliteStore(const std::string& path) : shared_(std::make_shared<Shared>(path)) {}
+  SqliteStore(const std::string& path, const LayoutOptions& layout)
+      : shared_(std::make_shared<Shared>(path, layout)) {}
 
   Status Prepare(const Context& context, std::span<const OnlineTable> tables) override {
     GNOMON_ASSIGN_OR_RETURN(auto transaction, Begin(context, SqliteConnection::Role::kCreate));
     GNOMON_RETURN_NOT_OK(CreateCatalog(&transaction->database()));
     for (const OnlineTable& table : tables) {
-      const auto codec = table::RowCodec::Make(table.schema);
-      if (!codec.ok())
-        return WithContext(codec.status(), Concat("online table of view ", Quoted(table.view)));
-      GNOMON_RETURN_NOT_OK(CreateTable(&transaction->database(), table));
+      GNOMON_RETURN_NOT_OK(CreateSqliteTable(shared_->layout, table, &transaction->database()));
     }
     return transaction->Commit();
   }
@@ -214,7 +214,8 @@ class SqliteStore : public OnlineStore {
   Result<std::unique_ptr<OnlineWriter>> BeginWrite(const Context& context,
                                                    const OnlineTable& table) override {
     GNOMON_ASSIGN_OR_RETURN(auto transaction, Begin(context, SqliteConnection::Role::kWrite));
-    GNOMON_ASSIGN_OR_RETURN(auto writer, PackedWriter::Make(table, &transaction->connection()));
+    GNOMON_ASSIGN_OR_RETURN(SqliteTable * opened, transaction->connection().FindTable(table));
+    GNOMON_ASSIGN_OR_RETURN(auto writer, opened->MakeWriter(table));
     return std::make_unique<SqliteWriter>(std::move(transaction), std::move(writer));
   }
 
@@ -227,7 +228,8 @@ class SqliteStore : public OnlineStore {
   Status Update(const Context& context, const OnlineRead& read,
                 const std::function<Result<OnlineRows>(const OnlineValues&)>& change) override {
     GNOMON_ASSIGN_OR_RETURN(auto transaction, Begin(context, SqliteConnection::Role::kWrite));
-    auto stored = transaction->connection().ReadTable(read);
+    GNOMON_ASSIGN_OR_RETURN(SqliteTable * table, transaction->connection().FindTable(*read.table));
+    auto stored = table->Read(read);
     if (!stored.ok()) {
       transaction->Fail();
       return stored.status();
@@ -235,17 +237,19 @@ class SqliteStore : public OnlineStore {
     GNOMON_ASSIGN_OR_RETURN(const OnlineRows rows, change(*stored));
     if (rows.keys.empty()) return Status::OK();
     {
-      GNOMON_ASSIGN_OR_RETURN(auto writer,
-                              PackedWriter::Make(*read.table, &transaction->connection()));
-      GNOMON_RETURN_NOT_OK(writer.Write(context, rows));
-      GNOMON_RETURN_NOT_OK(writer.Flush(context));
+      GNOMON_ASSIGN_OR_RETURN(auto writer, table->MakeWriter(*read.table));
+      GNOMON_RETURN_NOT_OK(writer->Write(context, rows));
+      GNOMON_RETURN_NOT_OK(writer->Flush(context));
     }
     return transaction->Commit();
   }
 
   Result<int64_t> CountRows(const Context& context, const OnlineTable& table) override {
     GNOMON_RETURN_NOT_OK(context.Check());
-    return WithReader([&](SqliteConnection& connection) { return connection.CountRows(table); });
+    return WithReader([&](SqliteConnection& connection) -> Result<int64_t> {
+      GNOMON_ASSIGN_OR_RETURN(SqliteTable * opened, connection.FindTable(table));
+      return opened->CountRows();
+    });
   }
 
  private:
@@ -269,8 +273,9 @@ class SqliteStore : public OnlineStore {
       }
       if (KindOf(result.status()) != ErrorKind::kInternal) return result;
     }
-    GNOMON_ASSIGN_OR_RETURN(auto connection,
-                            SqliteConnection::Open(shared_->path, SqliteConnection::Role::kRead));
+    GNOMON_ASSIGN_OR_RETURN(
+        auto connection,
+        SqliteConnection::Open(shared_->path, SqliteConnection::Role::kRead, shared_->layout));
     auto result = body(*connection);
     if (result.ok()) GiveBackReader(std::move(connection));
     return result;
@@ -307,9 +312,10 @@ class SqliteStore : public OnlineStore {
 
 }  // namespace
 
-Result<std::unique_ptr<OnlineStore>> OpenSqliteStore(const std::string& path) {
-  if (path.empty()) return Error(ErrorKind::kUser, "the path of the online store is empty");
-  return std::make_unique<SqliteStore>(path);
+Result<std::unique_ptr<OnlineStore>> OpenSqliteStore(const RepositoryConfig::OnlineStore& config) {
+  if (config.path.empty()) return Error(ErrorKind::kUser, "the path of the online store is empty");
+  GNOMON_ASSIGN_OR_RETURN(const LayoutOptions layout, LayoutOptionsOf(config));
+  return std::make_unique<SqliteStore>(config.path, layout);
 }
 
 }  // namespace gnomon::feature::internal

@@ -11,7 +11,10 @@
 #include <arrow/type.h>
 #include <doctest/doctest.h>
 
+#include "base/files.h"
 #include "base/text.h"
+#include "base/time.h"
+#include "feature/online/entity_key.h"
 #include "feature/online/online_store.h"
 #include "feature/online/online_store_suite_internal.h"
 #include "sql/sqlite.h"
@@ -47,6 +50,171 @@ Status ReadOne(OnlineStore& store) {
 TEST_CASE("the SQLite store does what every online store must do") {
   const TemporaryFolder folder = test::MakeTemporaryFolder();
   CheckOnlineStore([&] { return OpenAt(folder.path() + "/deep/er/online.db"); });
+}
+
+std::unique_ptr<OnlineStore> OpenFeastAt(const std::string& path, int key_version = 3) {
+  return ValueOf(OpenOnlineStore(
+      {.type = "sqlite", .path = path, .layout = "feast", .entity_key_version = key_version}));
+}
+
+TEST_CASE("the SQLite store does what every online store must do, in Feast's layout") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  CheckOnlineStore([&] { return OpenFeastAt(folder.path() + "/online.db"); },
+                   {.feast = true, .tick = kMicrosPerSecond, .distinct_tables = false});
+}
+
+const OnlineTable kDrivers{
+    .project = "p",
+    .view = "fv",
+    .schema =
+        arrow::schema({{"v", arrow::int64()}, {"s", arrow::utf8()}, {"w", arrow::float64()}})};
+
+std::string DriverKey(int64_t id) {
+  const auto encoder =
+      ValueOf(EntityKeyEncoder::Make({"driver_id"}, {ValueType{ValueType::kInt64}}));
+  const auto ids = ValueOf(
+      test::TableOfSchema(arrow::schema({{"driver_id", arrow::int64()}}), Concat("[[", id, "]]"))
+          ->CombineChunksToBatch());
+  std::string key;
+  CHECK(ValueOf(encoder.Encode({ids->column(0)}, 0, &key)));
+  return key;
+}
+
+std::string Hex(std::string_view bytes) {
+  std::string text;
+  for (const char byte : bytes) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    text += kDigits[static_cast<unsigned char>(byte) >> 4];
+    text += kDigits[static_cast<unsigned char>(byte) & 15];
+  }
+  return text;
+}
+
+/// The rows that a real Feast wrote of the same: tests/golden/feast_sqlite.txt.
+std::string DumpFeast(const std::string& path) {
+  sql::Sqlite database = ValueOf(sql::Sqlite::Open(path));
+  std::string text;
+  auto schema = ValueOf(database.Prepare(
+      "SELECT sql FROM sqlite_master WHERE tbl_name = 'p_fv' AND sql IS NOT NULL"));
+  while (ValueOf(schema.Step())) text += Concat(schema.Text(0), "\n");
+  auto rows = ValueOf(database.Prepare(
+      "SELECT entity_key, feature_name, value, coalesce(value_text, 'null'), typeof(vector_value), "
+      "event_ts, created_ts FROM p_fv ORDER BY rowid"));
+  while (ValueOf(rows.Step())) {
+    text += Concat(Hex(rows.Blob(0)), " ", rows.Text(1), " '", Hex(rows.Blob(2)), "' ",
+                   rows.Text(3), " ", rows.Text(4), " ", rows.Int(5), " ", rows.Int(6), "\n");
+  }
+  return text;
+}
+
+TEST_CASE("Feast's table has the bytes that Feast writes") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  const std::string path = folder.path() + "/online.db";
+  const auto store = OpenFeastAt(path);
+  CHECK_OK(store->Prepare({}, {{kDrivers}}));
+  const std::string first = DriverKey(1001);
+  const std::string second = DriverKey(1002);
+  const std::vector<int64_t> times = {1767272400 * kMicrosPerSecond + 999'999,
+                                      1767268800 * kMicrosPerSecond};
+  const std::vector<int64_t> created(2, 1767268800 * kMicrosPerSecond);
+  const auto values =
+      ValueOf(test::TableOfSchema(kDrivers.schema, R"([[2, "b", 2.5], [3, null, null]])")
+                  ->CombineChunksToBatch());
+  auto writer = ValueOf(store->BeginWrite({}, kDrivers));
+  CHECK_OK(writer->Write({}, {{first, second}, times, created, values}));
+  CHECK_OK(writer->Commit({}));
+  CHECK(DumpFeast(path) == ValueOf(ReadFile("tests/golden/feast_sqlite.txt")));
+}
+
+TEST_CASE("keys of version 2 are those of Feast's version 2") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  const std::string path = folder.path() + "/online.db";
+  const auto store = OpenFeastAt(path, 2);
+  CHECK_OK(store->Prepare({}, {{kTable}}));
+  const std::string key = DriverKey(1001);
+  const int64_t time = kMicrosPerSecond;
+  const auto values = ValueOf(test::TableOfSchema(kTable.schema, "[[5]]")->CombineChunksToBatch());
+  auto writer = ValueOf(store->BeginWrite({}, kTable));
+  CHECK_OK(writer->Write({}, {{key}, {&time, 1}, {&time, 1}, values}));
+  CHECK_OK(writer->Commit({}));
+  sql::Sqlite database = ValueOf(sql::Sqlite::Open(path));
+  auto stored = ValueOf(database.Prepare("SELECT entity_key FROM p_v"));
+  CHECK(ValueOf(stored.Step()));
+  CHECK(Hex(stored.Blob(0)) == "020000006472697665725f69640400000008000000e903000000000000");
+  const OnlineRead read{.table = &kTable, .keys = {key}, .fields = {0}};
+  CHECK(ValueOf(store->Read({}, {&read, 1}))[0].found[0]);
+}
+
+TEST_CASE(
+    "a table that Feast made selects its layout, and another one that is asked for is refused") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  const std::string path = folder.path() + "/online.db";
+  const std::string create =
+      "CREATE TABLE \"p_v\" (entity_key BLOB, feature_name TEXT, value BLOB, vector_value BLOB, "
+      "event_ts timestamp, created_ts timestamp, PRIMARY KEY(entity_key, feature_name))";
+  const auto packed = [&] {
+    return ValueOf(OpenOnlineStore({.type = "sqlite", .path = path, .layout = "packed"}));
+  };
+  SUBCASE("one of an older Feast gets the column that it lacks") {
+    sql::Sqlite database = ValueOf(sql::Sqlite::Open(path));
+    CHECK_OK(database.Execute(create));
+    CHECK_OK(database.Execute("INSERT INTO p_v VALUES (x'6b6579', 'x', x'2007', NULL, 1, NULL)"));
+    const auto store = OpenAt(path);
+    CHECK_OK(ReadOne(*store));  // before any apply
+    CHECK_ERROR(packed()->Prepare({}, {{kTable}}), ErrorKind::kConflict, "lies in layout feast");
+    CHECK_ERROR(ReadOne(*packed()), ErrorKind::kConflict, "asks for packed");
+    CHECK_OK(store->Prepare({}, {{kTable}}));
+    const OnlineRead read{.table = &kTable, .keys = {"key"}, .fields = {0}};
+    const auto values = ValueOf(store->Read({}, {&read, 1}));
+    CHECK(values[0].event_times == std::vector<int64_t>{kMicrosPerSecond});
+    CHECK(ValueOf(values[0].columns[0]->GetScalar(0))->ToString() == "7");
+    CHECK_OK(WriteOne(*store));
+    CHECK(ValueOf(store->CountRows({}, kTable)) == 1);
+  }
+  SUBCASE("one with a long name, before any apply") {
+    const OnlineTable table{.project = "a_project_with_a_name",
+                            .view = "a_view_with_a_longer_name_than_fits_into_a_short_string",
+                            .schema = kTable.schema};
+    CHECK_OK(OpenFeastAt(path)->Prepare({}, {{table}}));
+    CHECK_OK(ValueOf(sql::Sqlite::Open(path)).Execute("DROP TABLE gnomon_online_feast"));
+    CHECK(ValueOf(OpenAt(path)->CountRows({}, table)) == 0);
+  }
+  SUBCASE("a packed one is not turned into Feast's") {
+    CHECK_OK(packed()->Prepare({}, {{kTable}}));
+    CHECK_ERROR(OpenFeastAt(path)->Prepare({}, {{kTable}}), ErrorKind::kConflict,
+                "lies in layout packed in the online store, the configuration asks for feast");
+    CHECK_ERROR(ReadOne(*OpenFeastAt(path)), ErrorKind::kConflict, "packed");
+    CHECK_OK(ReadOne(*OpenAt(path)));
+  }
+  SUBCASE("a table of that name which is none of Feast's is refused") {
+    CHECK_OK(ValueOf(sql::Sqlite::Open(path)).Execute("CREATE TABLE p_v (x)"));
+    CHECK_ERROR(OpenFeastAt(path)->Prepare({}, {{kTable}}), ErrorKind::kInternal, "p_v");
+  }
+  SUBCASE("damaged values and times are named, those of another type are null") {
+    const auto store = OpenFeastAt(path);
+    CHECK_OK(store->Prepare({}, {{kTable}}));
+    CHECK_OK(WriteOne(*store));
+    sql::Sqlite database = ValueOf(sql::Sqlite::Open(path));
+    CHECK_OK(database.Execute("UPDATE p_v SET value = x'20'"));
+    CHECK_ERROR(ReadOne(*store), ErrorKind::kDataLoss, "feature 'x' of view 'v'");
+    CHECK_OK(database.Execute("UPDATE p_v SET value = x'120161'"));
+    CHECK_OK(ReadOne(*store));
+    CHECK_OK(database.Execute("UPDATE p_v SET event_ts = '2024-01-05 12:00:00'"));
+    CHECK_ERROR(ReadOne(*store), ErrorKind::kDataLoss, "no number of seconds: 2024-01-05");
+    CHECK_ERROR(WriteOne(*store), ErrorKind::kDataLoss, "no number of seconds");
+  }
+  SUBCASE("a column value_num follows the value") {
+    sql::Sqlite database = ValueOf(sql::Sqlite::Open(path));
+    CHECK_OK(database.Execute(create));
+    CHECK_OK(database.Execute("ALTER TABLE p_v ADD COLUMN value_num REAL"));
+    const auto store = OpenAt(path);
+    CHECK_OK(store->Prepare({}, {{kTable}}));
+    CHECK_OK(WriteOne(*store));
+    auto number = ValueOf(database.Prepare("SELECT value_num, value_text FROM p_v"));
+    CHECK(ValueOf(number.Step()));
+    CHECK(number.Double(0) == 5);
+    CHECK(number.Text(1) == "5");
+  }
 }
 
 TEST_CASE("a store that does not exist is not made by reading or writing") {
@@ -210,7 +378,8 @@ TEST_CASE("a write that is larger than its buffer is still one commit, and the n
 }
 
 TEST_CASE("other store types are named, and an empty path is refused") {
-  CHECK_ERROR(OpenOnlineStore({.type = "redis", .path = "x"}), ErrorKind::kUnsupported, "redis");
+  CHECK_ERROR(OpenOnlineStore({.type = "dynamodb", .path = "x"}), ErrorKind::kUnsupported,
+              "dynamodb");
   CHECK_ERROR(OpenOnlineStore({.type = "sqlite", .path = ""}), ErrorKind::kUser, "path");
 }
 

@@ -48,6 +48,20 @@ Result<Aggregation> ReadAggregation(const gnomon::proto::AggregationSpec& spec) 
   return aggregation;
 }
 
+Status ReadPostgresSource(const std::string& json, DataSource* source) {
+  gnomon::proto::PostgresSource fields;
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;
+  const auto status = google::protobuf::util::JsonStringToMessage(json, &fields, options);
+  if (!status.ok())
+    return Error(ErrorKind::kDataLoss, "broken configuration of a PostgreSQLSource");
+  source->type = "postgres";
+  source->table = fields.table();
+  // Feast prefers the table where there are both.
+  if (source->table.empty()) source->query = fields.query();
+  return Status::OK();
+}
+
 }  // namespace
 
 int64_t MicrosOf(const google::protobuf::Timestamp& timestamp) {
@@ -79,6 +93,19 @@ Result<Entity> ReadEntity(const feast::core::EntitySpecV2& spec) {
 }
 
 Result<DataSource> ReadDataSource(const feast::core::DataSource& message) {
+  DataSource source;
+  source.name = message.name();
+  source.timestamp_field = message.timestamp_field();
+  source.created_timestamp_column = message.created_timestamp_column();
+  source.field_mapping = MapOf(message.field_mapping());
+  source.description = message.description();
+  source.tags = MapOf(message.tags());
+  source.owner = message.owner();
+  if (message.has_custom_options() &&
+      message.data_source_class_type().ends_with(".PostgreSQLSource")) {
+    GNOMON_RETURN_NOT_OK(ReadPostgresSource(message.custom_options().configuration(), &source));
+    return source;
+  }
   if (message.type() != feast::core::DataSource::BATCH_FILE || !message.has_file_options()) {
     return Error(ErrorKind::kUnsupported, "source type ",
                  feast::core::DataSource::SourceType_Name(message.type()));
@@ -88,17 +115,13 @@ Result<DataSource> ReadDataSource(const feast::core::DataSource& message) {
       options.file_format().ByteSizeLong() > 0) {
     return Error(ErrorKind::kUnsupported, "a file format other than Parquet");
   }
-  DataSource source;
-  source.name = message.name();
   source.path = options.uri();
-  source.timestamp_field = message.timestamp_field();
-  source.created_timestamp_column = message.created_timestamp_column();
-  source.field_mapping = MapOf(message.field_mapping());
-  source.description = message.description();
-  source.tags = MapOf(message.tags());
-  source.owner = message.owner();
+  source.s3_endpoint_override = options.s3_endpoint_override();
   GNOMON_ASSIGN_OR_RETURN(const auto spec, TakeSpecTag<gnomon::proto::SourceSpec>(&source.tags));
   source.file_format = options.file_format().has_parquet_format() ? "parquet" : spec.file_format();
+  if (!spec.type().empty()) source.type = spec.type();
+  source.table = spec.table();
+  source.query = spec.query();
   return source;
 }
 

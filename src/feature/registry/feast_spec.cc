@@ -13,6 +13,8 @@ namespace gnomon::feature {
 namespace {
 
 constexpr std::string_view kFileSourceClass = "feast.infra.offline_stores.file_source.FileSource";
+constexpr std::string_view kPostgresSourceClass =
+    "feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source.PostgreSQLSource";
 
 void WriteMap(const std::map<std::string, std::string>& values, TagMap* map) {
   map->clear();
@@ -98,6 +100,19 @@ const DataSource& RootSource(const Definitions& definitions, const FeatureView& 
   return *source;
 }
 
+std::string PostgresJson(const DataSource& source) {
+  gnomon::proto::PostgresSource fields;
+  fields.set_name(source.name);
+  fields.set_query(source.query);
+  fields.set_table(source.table);
+  google::protobuf::util::JsonPrintOptions options;
+  options.always_print_primitive_fields = true;
+  std::string json;
+  const auto status = google::protobuf::util::MessageToJsonString(fields, &json, options);
+  GNOMON_CHECK(status.ok(), status.ToString());
+  return json;
+}
+
 void WriteProjection(const Definitions& definitions, const FeatureView& view,
                      const Projection& projection, feast::core::FeatureViewProjection* message) {
   message->set_feature_view_name(projection.view);
@@ -151,22 +166,34 @@ void WriteEntity(const Entity& entity, feast::core::EntitySpecV2* spec) {
 
 void WriteDataSource(const DataSource& source, feast::core::DataSource* message) {
   message->set_name(source.name);
-  message->set_type(feast::core::DataSource::BATCH_FILE);
-  message->set_data_source_class_type(std::string(kFileSourceClass));
   WriteMap(source.field_mapping, message->mutable_field_mapping());
   message->set_timestamp_field(source.timestamp_field);
   message->set_created_timestamp_column(source.created_timestamp_column);
   message->set_description(source.description);
   message->set_owner(source.owner);
   WriteMap(source.tags, message->mutable_tags());
+  if (source.type == "postgres") {
+    message->set_type(feast::core::DataSource::CUSTOM_SOURCE);
+    message->set_data_source_class_type(std::string(kPostgresSourceClass));
+    message->mutable_custom_options()->set_configuration(PostgresJson(source));
+    return;
+  }
+  message->set_type(feast::core::DataSource::BATCH_FILE);
+  message->set_data_source_class_type(std::string(kFileSourceClass));
   auto* options = message->mutable_file_options();
   options->set_uri(source.path);
+  options->set_s3_endpoint_override(source.s3_endpoint_override);
   options->clear_file_format();
   gnomon::proto::SourceSpec spec;
   if (source.file_format == "parquet") {
     options->mutable_file_format()->mutable_parquet_format();
   } else {
     spec.set_file_format(source.file_format);
+  }
+  if (source.type != "file") {
+    spec.set_type(source.type);
+    spec.set_table(source.table);
+    spec.set_query(source.query);
   }
   WriteSpecTag(spec, message->mutable_tags());
 }

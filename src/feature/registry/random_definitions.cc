@@ -74,8 +74,16 @@ class Maker {
   void MakeSource(int64_t i) {
     DataSource source;
     source.name = Concat("/data/source ", i, ".parquet");
-    source.path = source.name;
-    source.file_format = Pick(std::vector<std::string>{"", "parquet", "csv", "json", "ipc"});
+    source.type = Pick(std::vector<std::string>{"file", "postgres", "sqlite"});
+    if (source.type != "postgres") source.path = source.name;
+    if (source.type == "file") {
+      source.file_format = Pick(std::vector<std::string>{"", "parquet", "csv", "json", "ipc"});
+      if (Flip()) source.s3_endpoint_override = "http://127.0.0.1:9000";
+    } else if (Flip()) {
+      source.table = "features.\"Größe\"";
+    } else {
+      source.query = "SELECT 'a\\b' AS a,\n* FROM t";
+    }
     source.timestamp_field = Flip() ? "" : "event_timestamp";
     source.created_timestamp_column = Flip() ? "" : "created";
     if (Flip()) source.field_mapping = {{"a", "b"}, {"c", "dé"}};

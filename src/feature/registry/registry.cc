@@ -1,18 +1,16 @@
 #include "feature/registry/registry.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
-#include <arrow/util/utf8.h>
 #include <google/protobuf/util/json_util.h>
 
-#include "base/ids.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "feature/registry/feast_message_internal.h"
+#include "feature/registry/registry_backend_internal.h"
 #include "feature/registry/registry_change_internal.h"
-#include "feature/registry/registry_file_internal.h"
+#include "feature/registry/registry_job_internal.h"
 #include "feature/registry/saved_dataset_internal.h"
 
 namespace gnomon::feature {
@@ -21,9 +19,8 @@ namespace {
 
 constexpr std::string_view kModule = "registry";
 constexpr int kMaxJobs = 1000;
-constexpr std::array<const char*, 4> kJobStates = {"running", "succeeded", "failed", "cancelled"};
 
-// One state of the files, and what it means for one project. Immutable.
+// One state of what is stored, and what it means for one project. Immutable.
 struct Snapshot {
   RegistryContent content;
   std::shared_ptr<const Definitions> definitions;
@@ -92,47 +89,6 @@ std::vector<MaterializationInterval> IntervalsOf(const Meta& meta) {
   return Merged(std::move(intervals));
 }
 
-// A text that protobuf takes: bytes that are no UTF-8 become '?'.
-std::string Printable(const std::string& text) {
-  arrow::util::InitializeUTF8();
-  if (arrow::util::ValidateUTF8(text)) return text;
-  std::string copy = text;
-  std::ranges::replace_if(
-      copy, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }, '?');
-  return copy;
-}
-
-void WriteJob(const MaterializationJob& job, gnomon::proto::SideJob* message) {
-  message->Clear();
-  message->set_id(job.id);
-  for (const std::string& view : job.views) message->add_views(view);
-  message->set_start(job.interval.start);
-  message->set_end(job.interval.end);
-  message->set_state(static_cast<int32_t>(job.state));
-  message->set_rows(job.rows);
-  message->set_failed_rows(job.failed_rows);
-  message->set_skipped_rows(job.skipped_rows);
-  message->set_started(job.started);
-  message->set_finished(job.finished);
-  message->set_error(Printable(job.error));
-}
-
-MaterializationJob ReadJob(const gnomon::proto::SideJob& message) {
-  MaterializationJob job;
-  job.id = message.id();
-  job.views.assign(message.views().begin(), message.views().end());
-  job.interval = {message.start(), message.end()};
-  const bool known = message.state() >= 0 && message.state() < static_cast<int>(kJobStates.size());
-  job.state = known ? static_cast<JobState>(message.state()) : JobState::kFailed;
-  job.rows = message.rows();
-  job.failed_rows = message.failed_rows();
-  job.skipped_rows = message.skipped_rows();
-  job.started = message.started();
-  job.finished = message.finished();
-  job.error = message.error();
-  return job;
-}
-
 Result<std::string> JsonOf(const google::protobuf::Message& message) {
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = true;
@@ -142,13 +98,17 @@ Result<std::string> JsonOf(const google::protobuf::Message& message) {
   return json;
 }
 
-class FileRegistry : public Registry {
+class StoredRegistry : public Registry {
  public:
-  FileRegistry(std::string path, std::string project, std::shared_ptr<const Snapshot> snapshot)
-      : path_(std::move(path)), project_(std::move(project)), snapshot_(std::move(snapshot)) {}
+  StoredRegistry(std::unique_ptr<RegistryBackend> backend, std::string project,
+                 std::shared_ptr<const Snapshot> snapshot)
+      : backend_(std::move(backend)),
+        project_(std::move(project)),
+        snapshot_(std::move(snapshot)) {}
 
   std::shared_ptr<const Definitions> definitions() const override { return Current()->definitions; }
 
+  std::vector<std::string> LeftOut() const override { return Current()->notes; }
   ViewState StateOf(const std::string& view) const override;
   std::vector<MaterializationJob> Jobs() const override;
 
@@ -187,44 +147,42 @@ class FileRegistry : public Registry {
     snapshot_ = std::move(snapshot);
   }
 
-  // Under both locks: checks that the file is the one that was read, lets `change` edit a copy,
-  // writes it under a new version id. `change` gives false when there is nothing to write.
+  // Lets `change` edit a copy and stores it under a new version id. `change` gives false when there
+  // is nothing to write.
   template <typename Change>
   Status Write(const Context& context, Change change) {
     GNOMON_RETURN_NOT_OK(context.Check());
     MutexLock write_lock(write_mutex_);
-    GNOMON_ASSIGN_OR_RETURN(const auto file_lock, RegistryLock::Acquire(context, path_));
     const auto before = Current();
-    GNOMON_RETURN_NOT_OK(CheckVersion(before->content));
     RegistryContent after = before->content;
     GNOMON_ASSIGN_OR_RETURN(const bool changed, change(*before, &after));
-    if (!changed) return Status::OK();
-    after.registry.set_registry_schema_version("1");
-    after.registry.set_version_id(RandomUuid());
+    if (!changed) return CheckCurrent(context, *before);
     SetMicros(context.clock->NowMicros(), after.registry.mutable_last_updated());
-    GNOMON_RETURN_NOT_OK(WriteRegistry(path_, before->content, &after));
+    GNOMON_RETURN_NOT_OK(backend_->Write(context, before->content, &after));
     Publish(MakeSnapshot(std::move(after), project_));
     return Status::OK();
   }
 
-  Status CheckVersion(const RegistryContent& known) const {
-    GNOMON_ASSIGN_OR_RETURN(const FileStamp stamp, StampOf(path_));
-    if (stamp == known.stamp) return Status::OK();
-    GNOMON_ASSIGN_OR_RETURN(const RegistryContent now, ReadRegistry(path_));
-    if (now.registry.version_id() == known.registry.version_id()) return Status::OK();
-    return MakeError(ErrorKind::kConflict,
-                     Concat("registry ", path_, " was written by somebody else meanwhile"), {path_},
-                     "load it again and repeat");
+  // That there is nothing to write may be due to an old snapshot.
+  Status CheckCurrent(const Context& context, const Snapshot& known) {
+    GNOMON_ASSIGN_OR_RETURN(const bool changed, backend_->MayHaveChanged(context, known.content));
+    if (!changed) return Status::OK();
+    GNOMON_ASSIGN_OR_RETURN(RegistryContent now, backend_->Read(context));
+    if (now.registry.version_id() != known.content.registry.version_id()) {
+      return WrittenMeanwhile(backend_->place());
+    }
+    Publish(MakeSnapshot(std::move(now), project_));
+    return Status::OK();
   }
 
-  const std::string path_;
+  const std::unique_ptr<RegistryBackend> backend_;
   const std::string project_;
   Mutex write_mutex_;  // held while writing; never taken inside mutex_
   mutable Mutex mutex_;
   std::shared_ptr<const Snapshot> snapshot_ GNOMON_GUARDED_BY(mutex_);
 };
 
-ViewState FileRegistry::StateOf(const std::string& view) const {
+ViewState StoredRegistry::StateOf(const std::string& view) const {
   const auto snapshot = Current();
   ViewState state;
   state.view = view;
@@ -245,7 +203,7 @@ ViewState FileRegistry::StateOf(const std::string& view) const {
   return state;
 }
 
-std::vector<MaterializationJob> FileRegistry::Jobs() const {
+std::vector<MaterializationJob> StoredRegistry::Jobs() const {
   const auto snapshot = Current();
   std::vector<MaterializationJob> jobs;
   if (const auto* side = FindSide(snapshot->content.side, project_)) {
@@ -254,24 +212,24 @@ std::vector<MaterializationJob> FileRegistry::Jobs() const {
   return jobs;
 }
 
-Status FileRegistry::Refresh(const Context& context) {
+Status StoredRegistry::Refresh(const Context& context) {
   GNOMON_RETURN_NOT_OK(context.Check());
   const auto before = Current();
-  GNOMON_ASSIGN_OR_RETURN(const FileStamp stamp, StampOf(path_));
-  if (stamp == before->content.stamp) return Status::OK();
+  GNOMON_ASSIGN_OR_RETURN(const bool changed, backend_->MayHaveChanged(context, before->content));
+  if (!changed) return Status::OK();
   // No writer of ours may publish an older state after a newer one.
   MutexLock write_lock(write_mutex_);
-  GNOMON_ASSIGN_OR_RETURN(RegistryContent content, ReadRegistry(path_));
+  GNOMON_ASSIGN_OR_RETURN(RegistryContent content, backend_->Read(context));
   auto snapshot = MakeSnapshot(std::move(content), project_);
   if (snapshot->content.registry.version_id() != before->content.registry.version_id()) {
-    LogNotes(path_, *snapshot);
+    LogNotes(backend_->place(), *snapshot);
   }
   Publish(std::move(snapshot));
   return Status::OK();
 }
 
-Result<std::vector<RegistryChange>> FileRegistry::Apply(const Context& context,
-                                                        const Definitions& wanted_in) {
+Result<std::vector<RegistryChange>> StoredRegistry::Apply(const Context& context,
+                                                          const Definitions& wanted_in) {
   const Definitions wanted = Complete(wanted_in);
   GNOMON_RETURN_NOT_OK(Validate(wanted));
   std::vector<RegistryChange> changes;
@@ -291,9 +249,9 @@ Result<std::vector<RegistryChange>> FileRegistry::Apply(const Context& context,
   return changes;
 }
 
-Status FileRegistry::Teardown(const Context& context) {
+Status StoredRegistry::Teardown(const Context& context) {
   return Write(context, [&](const Snapshot& before, RegistryContent* after) -> Result<bool> {
-    if (!before.content.stamp.exists) return false;
+    if (before.content.registry.version_id().empty()) return false;
     RemoveProject(project_, &after->registry);
     auto* projects = after->side.mutable_projects();
     projects->erase(std::remove_if(projects->begin(), projects->end(),
@@ -303,8 +261,8 @@ Status FileRegistry::Teardown(const Context& context) {
   });
 }
 
-Status FileRegistry::AddInterval(const Context& context, const std::string& view,
-                                 MaterializationInterval interval) {
+Status StoredRegistry::AddInterval(const Context& context, const std::string& view,
+                                   MaterializationInterval interval) {
   if (interval.start > interval.end) {
     return Error(ErrorKind::kUser, "a materialization interval ends before it starts");
   }
@@ -330,18 +288,23 @@ Status FileRegistry::AddInterval(const Context& context, const std::string& view
   });
 }
 
-Status FileRegistry::PutJob(const Context& context, const MaterializationJob& job) {
+Status StoredRegistry::PutJob(const Context& context, const MaterializationJob& job) {
   return Write(context, [&](const Snapshot&, RegistryContent* after) -> Result<bool> {
     auto* jobs = MutableSide(&after->side, project_)->mutable_jobs();
     const auto known =
         std::ranges::find_if(*jobs, [&](const auto& item) { return item.id() == job.id; });
-    WriteJob(job, known != jobs->end() ? &*known : jobs->Add());
+    gnomon::proto::SideJob* message = known != jobs->end() ? &*known : jobs->Add();
+    const bool cancel = message->cancel_requested() && job.state == JobState::kRunning &&
+                        job.resumed == message->resumed();
+    WriteJob(job, message);
+    if (cancel) message->set_cancel_requested(true);
+    message->set_updated(context.clock->NowMicros());
     if (jobs->size() > kMaxJobs) jobs->DeleteSubrange(0, jobs->size() - kMaxJobs);
     return true;
   });
 }
 
-std::vector<SavedDataset> FileRegistry::SavedDatasets() const {
+std::vector<SavedDataset> StoredRegistry::SavedDatasets() const {
   const auto snapshot = Current();
   std::vector<SavedDataset> datasets;
   for (const auto& item : snapshot->content.registry.saved_datasets()) {
@@ -351,8 +314,8 @@ std::vector<SavedDataset> FileRegistry::SavedDatasets() const {
   return datasets;
 }
 
-Status FileRegistry::PutSavedDataset(const Context& context, const SavedDataset& dataset,
-                                     bool overwrite) {
+Status StoredRegistry::PutSavedDataset(const Context& context, const SavedDataset& dataset,
+                                       bool overwrite) {
   return Write(context, [&](const Snapshot&, RegistryContent* after) -> Result<bool> {
     auto* known = FindSavedDataset(project_, dataset.name, &after->registry);
     if (known != nullptr && !overwrite) {
@@ -366,7 +329,7 @@ Status FileRegistry::PutSavedDataset(const Context& context, const SavedDataset&
   });
 }
 
-Status FileRegistry::DeleteSavedDataset(const Context& context, const std::string& name) {
+Status StoredRegistry::DeleteSavedDataset(const Context& context, const std::string& name) {
   return Write(context, [&](const Snapshot&, RegistryContent* after) -> Result<bool> {
     const auto* known = FindSavedDataset(project_, name, &after->registry);
     if (known == nullptr) return Error(ErrorKind::kNotFound, "no saved dataset ", Quoted(name));
@@ -376,7 +339,7 @@ Status FileRegistry::DeleteSavedDataset(const Context& context, const std::strin
   });
 }
 
-Result<std::string> FileRegistry::DumpJson() const {
+Result<std::string> StoredRegistry::DumpJson() const {
   const auto snapshot = Current();
   GNOMON_ASSIGN_OR_RETURN(const std::string registry, JsonOf(snapshot->content.registry));
   GNOMON_ASSIGN_OR_RETURN(const std::string side, JsonOf(snapshot->content.side));
@@ -384,8 +347,6 @@ Result<std::string> FileRegistry::DumpJson() const {
 }
 
 }  // namespace
-
-const char* NameOf(JobState state) { return kJobStates.at(static_cast<size_t>(state)); }
 
 std::optional<int64_t> ViewState::Watermark() const {
   if (intervals.empty()) return std::nullopt;
@@ -395,10 +356,26 @@ std::optional<int64_t> ViewState::Watermark() const {
 Result<std::unique_ptr<Registry>> Registry::Open(const Context& context, const std::string& path,
                                                  const std::string& project) {
   GNOMON_RETURN_NOT_OK(context.Check());
-  GNOMON_ASSIGN_OR_RETURN(RegistryContent content, ReadRegistry(path));
+  std::unique_ptr<RegistryBackend> backend;
+  if (IsSqlRegistry(path)) {
+    GNOMON_ASSIGN_OR_RETURN(backend, MakeSqlBackend(path, project));
+  } else {
+    backend = MakeFileBackend(path);
+  }
+  GNOMON_ASSIGN_OR_RETURN(RegistryContent content, backend->Read(context));
   auto snapshot = MakeSnapshot(std::move(content), project);
-  LogNotes(path, *snapshot);
-  return std::make_unique<FileRegistry>(path, project, std::move(snapshot));
+  LogNotes(backend->place(), *snapshot);
+  return std::make_unique<StoredRegistry>(std::move(backend), project, std::move(snapshot));
+}
+
+Result<std::vector<std::string>> Registry::Projects(const Context& context,
+                                                    const std::string& path) {
+  if (IsSqlRegistry(path)) return SqlProjects(context, path);
+  GNOMON_ASSIGN_OR_RETURN(const RegistryContent content, ReadRegistry(path));
+  std::vector<std::string> names;
+  for (const auto& project : content.registry.projects()) names.push_back(project.spec().name());
+  std::ranges::sort(names);
+  return names;
 }
 
 }  // namespace gnomon::feature

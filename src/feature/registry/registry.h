@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/context.h"
@@ -11,8 +12,8 @@
 #include "feature/definition/definition.h"
 
 /// The registry: Feast's registry message in one file, and beside it `<registry>.gnomon` for what
-/// Feast's message has no place for. Both are replaced atomically; the second is bound to the first
-/// by its version id.
+/// Feast's message has no place for; or Feast's tables in SQLite or PostgreSQL, and beside them
+/// tables of our own. docs/formats/registry.md.
 namespace gnomon::feature {
 
 struct MaterializationInterval {
@@ -21,14 +22,45 @@ struct MaterializationInterval {
   bool operator==(const MaterializationInterval&) const = default;
 };
 
-enum class JobState { kRunning, kSucceeded, kFailed, kCancelled };
+/// A running job is written again at least so often; one on another machine of which nothing was
+/// heard for longer than the second is interrupted. Microseconds.
+inline constexpr int64_t kJobHeartbeat = 30 * int64_t{1'000'000};
+inline constexpr int64_t kJobSilence = 10 * kJobHeartbeat;
+
+/// kInterrupted: the process that ran the job is gone.
+enum class JobState { kRunning, kSucceeded, kFailed, kCancelled, kInterrupted };
 const char* NameOf(JobState state);
+/// kUser names the states.
+Result<JobState> ParseJobState(std::string_view text);
+
+/// How far a job came with one view.
+struct ViewProgress {
+  std::string view;
+  MaterializationInterval interval = {};
+  bool done = false;   ///< its interval is published
+  int64_t rows = 0;    ///< entity rows that are committed
+  std::string source;  ///< fingerprint of what the committed rows were read from
+  bool operator==(const ViewProgress&) const = default;
+};
+
+/// The process that runs a job.
+struct JobOwner {
+  std::string host;
+  std::string boot;  ///< tells machines and process namespaces apart that share a host name
+  int64_t process = 0;
+  int64_t process_start = 0;  ///< clock ticks since boot
+  bool operator==(const JobOwner&) const = default;
+
+  static JobOwner ThisProcess();
+  /// Absent when it cannot be told from here: another machine, or a job of an older build.
+  std::optional<bool> IsAlive() const;
+};
 
 /// One materialization, kept in the registry.
 struct MaterializationJob {
   std::string id;  ///< JobId
   std::vector<std::string> views;
-  MaterializationInterval interval;
+  MaterializationInterval interval = {};  ///< spans those of the views
   JobState state = JobState::kRunning;
   int64_t rows = 0;  ///< entity rows written
   int64_t failed_rows = 0;
@@ -36,6 +68,11 @@ struct MaterializationJob {
   int64_t started = 0;       ///< microseconds
   int64_t finished = 0;      ///< 0: not yet
   std::string error;
+  std::vector<ViewProgress> progress;  ///< as `views`; empty in jobs of older builds
+  JobOwner owner;
+  bool cancel_requested = false;
+  int resumed = 0;      ///< how often it was taken up again
+  int64_t updated = 0;  ///< microseconds, of the last change
 };
 
 struct ViewState {
@@ -89,24 +126,29 @@ struct RegistryChange {
 };
 
 /// A snapshot with optimistic writes. Thread-safe: reads see an immutable snapshot, writes are
-/// serialised and fail with kConflict when another process wrote the file since it was read (the
-/// caller loads again and repeats).
+/// serialised and fail with kConflict when another process wrote since it was read (the caller
+/// calls Refresh and repeats).
 class Registry {
  public:
-  /// Opens or creates (in memory until the first write) the registry of `project`. A file that is
-  /// no Feast registry or is truncated is kDataLoss; one that holds another project is fine: its
-  /// objects are kept untouched.
+  /// Opens or creates (in memory until the first write) the registry of `project`. `path` is a
+  /// file, sqlite:///FILE or postgresql://... A file that is no Feast registry or is truncated is
+  /// kDataLoss; one that holds another project is fine: its objects are kept untouched.
   static Result<std::unique_ptr<Registry>> Open(const Context& context, const std::string& path,
                                                 const std::string& project);
+  /// The names of the projects that a registry holds.
+  static Result<std::vector<std::string>> Projects(const Context& context, const std::string& path);
   virtual ~Registry() = default;
 
   virtual std::shared_ptr<const Definitions> definitions() const = 0;
+  /// Objects of the project that are kept but are not among the definitions, with the reason.
+  virtual std::vector<std::string> LeftOut() const = 0;
   virtual ViewState StateOf(const std::string& view) const = 0;
+  /// In order of their start. A running job whose process is gone is kInterrupted.
   virtual std::vector<MaterializationJob> Jobs() const = 0;
   virtual std::string version_id() const = 0;
   virtual bool empty() const = 0;
 
-  /// Reads the file again when it changed.
+  /// Reads again what is stored when it changed.
   virtual Status Refresh(const Context& context) = 0;
 
   /// Compares without writing.
@@ -121,7 +163,8 @@ class Registry {
 
   virtual Status AddInterval(const Context& context, const std::string& view,
                              MaterializationInterval interval) = 0;
-  /// Inserts or replaces by id; the last 1000 are kept.
+  /// Inserts or replaces by id; the last 1000 are kept. Of two writers that insert a job, one
+  /// conflicts. A request to cancel it, made meanwhile, stays.
   virtual Status PutJob(const Context& context, const MaterializationJob& job) = 0;
 
   /// In order of name. Those that another tool wrote have no statistics.
@@ -132,8 +175,8 @@ class Registry {
   /// Forgets it; the file stays. kNotFound.
   virtual Status DeleteSavedDataset(const Context& context, const std::string& name) = 0;
 
-  /// The whole registry as JSON text (Feast's message by protobuf's JSON mapping, and our side
-  /// file).
+  /// The registry as JSON text (Feast's message by protobuf's JSON mapping, and our side): the
+  /// whole file, or the project's rows of a database.
   virtual Result<std::string> DumpJson() const = 0;
 };
 

@@ -93,7 +93,10 @@ void Compare(const Entity& before, const Entity& after, Details* details) {
 void Compare(const DataSource& before, const DataSource& after, Details* details) {
   details->Compare("type", before.type, after.type);
   details->Compare("path", before.path, after.path);
+  details->Compare("table", before.table, after.table);
+  details->Compare("query", before.query, after.query);
   details->Compare("file_format", before.file_format, after.file_format);
+  details->Compare("s3_endpoint_override", before.s3_endpoint_override, after.s3_endpoint_override);
   details->Compare("timestamp_field", before.timestamp_field, after.timestamp_field);
   details->Compare("created_timestamp_column", before.created_timestamp_column,
                    after.created_timestamp_column);

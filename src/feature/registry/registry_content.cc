@@ -213,7 +213,22 @@ void AddEmbeddedSource(const feast::core::FeatureViewSpec& spec, Definitions* de
   }
 }
 
-/// Views over views that could not be read are left out too.
+// Views that run Python or read streams.
+void NoteForeignViews(const feast::core::Registry& registry, const std::string& project,
+                      std::vector<std::string>* notes) {
+  for (const auto& view : registry.on_demand_feature_views()) {
+    if (ProjectOf(view) != project) continue;
+    notes->push_back(Concat("on demand feature view ", Quoted(NameOfMessage(view)),
+                            ": its Python function does not run here; write it as expressions"));
+  }
+  for (const auto& view : registry.stream_feature_views()) {
+    if (ProjectOf(view) != project) continue;
+    notes->push_back(Concat("stream feature view ", Quoted(NameOfMessage(view)),
+                            ": streams are not read here; push its rows to a feature view"));
+  }
+}
+
+// Views over views that could not be read are left out too.
 void DropOrphans(Definitions* definitions, std::vector<std::string>* notes) {
   for (bool dropped = true; dropped;) {
     dropped = false;
@@ -278,6 +293,7 @@ Definitions ReadDefinitions(const feast::core::Registry& registry,
       Note("feature service", message.spec().name(), service.status(), notes);
     }
   }
+  NoteForeignViews(registry, project, notes);
   if (side != nullptr) {
     ReadOnDemandViews(*side, &definitions, notes);
     ReadSideServices(*side, &definitions, notes);

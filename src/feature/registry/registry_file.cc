@@ -16,7 +16,7 @@
 #include "base/ids.h"
 #include "base/version.h"
 #include "feature/registry/feast_message_internal.h"
-#include "feature/registry/registry_file_internal.h"
+#include "feature/registry/registry_backend_internal.h"
 
 namespace gnomon::feature {
 
@@ -114,6 +114,39 @@ void ChooseGeneration(const gnomon::proto::SideRegistry& side, RegistryContent* 
   content->side_is_older = true;
 }
 
+class FileBackend : public RegistryBackend {
+ public:
+  explicit FileBackend(std::string path) : path_(std::move(path)) {}
+
+  const std::string& place() const override { return path_; }
+  Result<RegistryContent> Read(const Context&) override { return ReadRegistry(path_); }
+
+  Result<bool> MayHaveChanged(const Context&, const RegistryContent& known) override {
+    GNOMON_ASSIGN_OR_RETURN(const FileStamp stamp, StampOf(path_));
+    return stamp != known.stamp;
+  }
+
+  Status Write(const Context& context, const RegistryContent& before,
+               RegistryContent* after) override {
+    GNOMON_ASSIGN_OR_RETURN(const auto file_lock, RegistryLock::Acquire(context, path_));
+    GNOMON_RETURN_NOT_OK(CheckVersion(before));
+    after->registry.set_registry_schema_version(std::string(kFeastSchemaVersion));
+    after->registry.set_version_id(RandomUuid());
+    return WriteRegistry(path_, before, after);
+  }
+
+ private:
+  Status CheckVersion(const RegistryContent& known) const {
+    GNOMON_ASSIGN_OR_RETURN(const FileStamp stamp, StampOf(path_));
+    if (stamp == known.stamp) return Status::OK();
+    GNOMON_ASSIGN_OR_RETURN(const RegistryContent now, ReadRegistry(path_));
+    if (now.registry.version_id() == known.registry.version_id()) return Status::OK();
+    return WrittenMeanwhile(path_);
+  }
+
+  const std::string path_;
+};
+
 }  // namespace
 
 Result<FileStamp> StampOf(const std::string& path) {
@@ -206,6 +239,16 @@ RegistryLock& RegistryLock::operator=(RegistryLock&& other) noexcept {
 
 RegistryLock::~RegistryLock() {
   if (fd_ >= 0) ::close(fd_);
+}
+
+Status WrittenMeanwhile(const std::string& place) {
+  return MakeError(ErrorKind::kConflict,
+                   Concat("registry ", place, " was written by somebody else meanwhile"), {place},
+                   "load it again and repeat");
+}
+
+std::unique_ptr<RegistryBackend> MakeFileBackend(std::string path) {
+  return std::make_unique<FileBackend>(std::move(path));
 }
 
 }  // namespace gnomon::feature

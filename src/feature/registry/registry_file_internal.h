@@ -2,7 +2,10 @@
 
 #include <compare>
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "base/context.h"
 #include "base/error.h"
@@ -22,7 +25,10 @@ struct FileStamp {
 };
 Result<FileStamp> StampOf(const std::string& path);
 
-/// What both files hold together.
+/// What is stored in a database, by table and name, as the bytes that are there.
+using RegistryRows = std::map<std::pair<std::string, std::string>, std::string>;
+
+/// What both files, or the project's rows of a database, hold together.
 struct RegistryContent {
   feast::core::Registry registry;      ///< an absent file is an empty message
   gnomon::proto::SideGeneration side;  ///< the generation that belongs to the registry
@@ -30,6 +36,8 @@ struct RegistryContent {
   /// registry. `side` is the newest one.
   bool side_is_older = false;
   FileStamp stamp;
+  std::shared_ptr<const RegistryRows> rows;  ///< of a database
+  std::string database_stamp;  ///< tells whether a database has changed; empty: not known
 };
 
 /// kDataLoss for a file that is no registry, is truncated or damaged; kUnsupported for one of a

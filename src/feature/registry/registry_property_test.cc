@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include "base/config.h"
+#include "feature/definition/definition_format.h"
+#include "feature/definition/repository.h"
 #include "feature/registry/random_definitions.h"
 #include "feature/registry/registry.h"
 #include "tests/support/temporary.h"
@@ -46,6 +49,32 @@ TEST_CASE(
       CHECK(change.action == RegistryChange::Action::kUnchanged);
     }
     CHECK(reopened->version_id() == version);
+  }
+}
+
+TEST_CASE("definitions as the text of a features.yaml are read back as they are") {
+  for (uint64_t seed = 1; seed < 80; ++seed) {
+    CAPTURE(seed);
+    Definitions wanted = RandomDefinitions(seed);
+    wanted.entities[0].description = "costs $5, or ${HOME}";
+    wanted.entities[0].owner = "no";
+    // What only `apply` knows, and parameters of other functions.
+    for (FeatureView& view : wanted.feature_views) {
+      for (Aggregation& each : view.aggregations) {
+        using pit::AggregateFunction;
+        const Aggregation defaults;
+        each.column_type = {};
+        if (each.function != AggregateFunction::kLastK) each.k = defaults.k;
+        if (each.function != AggregateFunction::kQuantile) each.quantile = defaults.quantile;
+        const bool spread =
+            each.function == AggregateFunction::kStd || each.function == AggregateFunction::kVar;
+        if (!spread) each.ddof = defaults.ddof;
+      }
+    }
+    const std::string text = FormatDefinitions(wanted);
+    CAPTURE(text);
+    CheckSame(Complete(ValueOf(ParseDefinitions(ValueOf(ParseConfig(text, "features.yaml"))))),
+              wanted);
   }
 }
 

@@ -14,6 +14,7 @@
 #include "feature/store/plugin_extensions.h"
 #include "feature/store/retrieval_job.h"
 #include "table/file.h"
+#include "table/file_system.h"
 
 namespace gnomon::feature {
 namespace {
@@ -28,6 +29,19 @@ Result<FeaturePlan> PlanOf(std::shared_ptr<const Definitions> definitions,
                               request.full_feature_names);
   }
   return PlanFeatures(std::move(definitions), request.features, request.full_feature_names);
+}
+
+/// With the reason when what is missing is in the registry but cannot be read.
+Status ExplainMissing(const Registry& registry, const Status& status) {
+  if (KindOf(status) != ErrorKind::kNotFound) return status;
+  for (const std::string& note : registry.LeftOut()) {
+    const size_t begin = note.find('\'');
+    const size_t end = note.find("':");
+    if (begin == std::string::npos || end == std::string::npos || end < begin) continue;
+    const std::string name = note.substr(begin, end + 1 - begin);
+    if (status.message().find(name) != std::string::npos) return WithHint(status, note);
+  }
+  return status;
 }
 
 std::string CacheKey(const FeatureRequest& request) {
@@ -45,7 +59,10 @@ bool IsSinkOnly(const Definitions& definitions, const std::string& source) {
 }
 
 /// batch_engine of the repository as the joins' settings.
-RetrievalOptions WithEngine(RetrievalOptions options, const RepositoryConfig::BatchEngine& engine) {
+RetrievalOptions WithEngine(RetrievalOptions options, const RepositoryConfig& config) {
+  const RepositoryConfig::BatchEngine& engine = config.batch_engine;
+  options.in_processes = engine.isolation == "process";
+  options.plugins = config.plugins;
   constexpr int64_t kMebibyte = 1 << 20;
   options.join.max_workers = engine.max_workers;
   options.join.enable_optimization = engine.enable_optimization;
@@ -54,6 +71,44 @@ RetrievalOptions WithEngine(RetrievalOptions options, const RepositoryConfig::Ba
   options.join.target_partition_size = engine.target_partition_size_mb * kMebibyte;
   options.join.window_size_for_joins = engine.window_size_for_joins;
   return options;
+}
+
+/// Said once for the process: the newest repository's section holds.
+void UseS3Of(const RepositoryConfig& config) {
+  const RepositoryConfig::S3& s3 = config.s3;
+  table::UseS3("s3://", {.endpoint_url = s3.endpoint_url,
+                         .scheme = s3.scheme,
+                         .region = s3.region,
+                         .access_key_id = s3.access_key_id,
+                         .secret_access_key = s3.secret_access_key,
+                         .session_token = s3.session_token,
+                         .path_style = s3.path_style,
+                         .anonymous = s3.anonymous});
+}
+
+/// Again after a conflict with a writer who has left the project's definitions alone (other
+/// projects, jobs), or who has stored the wanted ones.
+Result<std::vector<RegistryChange>> ApplyTo(Registry& registry, const Context& context,
+                                            const Definitions& wanted) {
+  const auto is_same = [](const std::vector<RegistryChange>& changes) {
+    return std::ranges::all_of(changes, [](const RegistryChange& change) {
+      return change.action == RegistryChange::Action::kUnchanged;
+    });
+  };
+  constexpr int kMostConflicts = 100;
+  for (int attempt = 1;; ++attempt) {
+    const auto before = registry.definitions();
+    auto changes = registry.Apply(context, wanted);
+    if (changes.ok() || KindOf(changes.status()) != ErrorKind::kConflict ||
+        attempt == kMostConflicts) {
+      return changes;
+    }
+    GNOMON_RETURN_NOT_OK(registry.Refresh(context));
+    if (is_same(registry.Plan(*before)) || is_same(registry.Plan(wanted))) continue;
+    return WithHint(changes.status(),
+                    "somebody else has applied other definitions: look at `gnomon plan`, then "
+                    "apply again");
+  }
 }
 
 }  // namespace
@@ -73,6 +128,7 @@ Result<std::unique_ptr<FeatureStore>> FeatureStore::Open(const Context& context,
   std::unique_ptr<FeatureStore> store(new FeatureStore);
   Impl& impl = *store->impl_;
   impl.config = std::move(config);
+  UseS3Of(impl.config);
   GNOMON_ASSIGN_OR_RETURN(impl.extensions, LoadExtensions(impl.config.plugins, impl.config.folder));
   GNOMON_ASSIGN_OR_RETURN(impl.registry,
                           Registry::Open(context, impl.config.registry.path, impl.config.project));
@@ -98,7 +154,34 @@ std::shared_ptr<const Definitions> FeatureStore::Impl::LinkedDefinitions() {
   return linked;
 }
 
+void FeatureStore::Impl::KeepFresh() {
+  constexpr double kMostSecondsToRetry = 10;
+  constexpr double kPatience = 5;
+  const double ttl = static_cast<double>(config.registry.cache_ttl) / kMicrosPerSecond;
+  if (ttl <= 0) return;
+  const double now = MonotonicSeconds();
+  double due = next_refresh.load();
+  if (due == 0) {
+    next_refresh.compare_exchange_strong(due, now + ttl);
+    return;
+  }
+  // One thread asks; the others go on with what is known.
+  if (now < due || !next_refresh.compare_exchange_strong(due, now + ttl)) return;
+  const Status status = registry->Refresh(Context().WithTimeout(kPatience));
+  if (status.ok()) return;
+  next_refresh = now + std::min(ttl, kMostSecondsToRetry);
+  LogWarning("feature", "the registry could not be read again; what is known of it stays",
+             {{"error", status.message()}});
+}
+
+Result<FeaturePlan> FeatureStore::Impl::Plan(const FeatureRequest& request) {
+  KeepFresh();
+  auto plan = PlanOf(LinkedDefinitions(), request);
+  return plan.ok() ? std::move(plan) : ExplainMissing(*registry, plan.status());
+}
+
 std::shared_ptr<const Definitions> FeatureStore::definitions() const {
+  impl_->KeepFresh();
   return impl_->LinkedDefinitions();
 }
 
@@ -156,7 +239,7 @@ Result<std::vector<RegistryChange>> FeatureStore::Apply(const Context& context,
     kept.push_back(view.name);
   }
   GNOMON_RETURN_NOT_OK(impl_->online->Prepare(context, tables));
-  GNOMON_ASSIGN_OR_RETURN(auto changes, impl_->registry->Apply(context, resolved));
+  GNOMON_ASSIGN_OR_RETURN(auto changes, ApplyTo(*impl_->registry, context, resolved));
   GNOMON_RETURN_NOT_OK(impl_->online->DropExcept(context, impl_->config.project, kept));
   impl_->ForgetReaders();
   return changes;
@@ -171,20 +254,20 @@ Status FeatureStore::Teardown(const Context& context) {
 Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
     const FeatureRequest& request, std::shared_ptr<arrow::Table> entity_rows,
     const RetrievalOptions& options) const {
-  GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, PlanOf(definitions(), request));
+  GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, impl_->Plan(request));
   return MakeEntityRowsJob(
       std::move(plan), *impl_->offline,
       {.read = [entity_rows](const Context&) -> Result<std::shared_ptr<arrow::Table>> {
          return entity_rows;
        },
        .file = {}},
-      WithEngine(options, impl_->config.batch_engine));
+      WithEngine(options, impl_->config));
 }
 
 Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
     const FeatureRequest& request, const std::string& entity_file,
     const RetrievalOptions& options) const {
-  GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, PlanOf(definitions(), request));
+  GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, impl_->Plan(request));
   return MakeEntityRowsJob(
       std::move(plan), *impl_->offline,
       {.read = [entity_file](const Context& context) -> Result<std::shared_ptr<arrow::Table>> {
@@ -193,19 +276,37 @@ Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
          return rows;
        },
        .file = entity_file},
-      WithEngine(options, impl_->config.batch_engine));
+      WithEngine(options, impl_->config));
+}
+
+Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
+    const FeatureRequest& request, const EntityQuery& entity_query,
+    const RetrievalOptions& options) const {
+  GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, impl_->Plan(request));
+  const OfflineStore& offline = *impl_->offline;
+  return MakeEntityRowsJob(
+      std::move(plan), offline,
+      {.read = [&offline, sql = entity_query.sql](
+                   const Context& context) -> Result<std::shared_ptr<arrow::Table>> {
+         auto rows = offline.Query(context, sql);
+         if (!rows.ok()) return WithContext(rows.status(), "entity rows");
+         return rows;
+       },
+       .file = {}},
+      WithEngine(options, impl_->config));
 }
 
 Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
     const FeatureRequest& request, int64_t start, std::optional<int64_t> end,
     const RetrievalOptions& options) const {
-  GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, PlanOf(definitions(), request));
+  GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, impl_->Plan(request));
   return MakeRangeJob(std::move(plan), *impl_->offline, start, end,
-                      WithEngine(options, impl_->config.batch_engine));
+                      WithEngine(options, impl_->config));
 }
 
 Result<std::shared_ptr<const OnlineReader>> FeatureStore::OnlineReaderFor(
     const FeatureRequest& request) const {
+  impl_->KeepFresh();
   const std::string key = CacheKey(request);
   const std::string version = impl_->registry->version_id();
   {
@@ -215,7 +316,7 @@ Result<std::shared_ptr<const OnlineReader>> FeatureStore::OnlineReaderFor(
       if (found != impl_->readers.end()) return found->second;
     }
   }
-  GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, PlanOf(definitions(), request));
+  GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, impl_->Plan(request));
   for (const PlannedView& planned : plan.views) {
     if (!planned.view->online) {
       return MakeError(ErrorKind::kUser,
@@ -223,7 +324,9 @@ Result<std::shared_ptr<const OnlineReader>> FeatureStore::OnlineReaderFor(
                        "set online: true and run: gnomon apply");
     }
   }
-  GNOMON_ASSIGN_OR_RETURN(auto reader, OnlineReader::Make(impl_->config.project, std::move(plan)));
+  GNOMON_ASSIGN_OR_RETURN(
+      auto reader, OnlineReader::Make(impl_->config.project, std::move(plan),
+                                      {.serve_expired = impl_->config.online_store.serve_expired}));
   MutexLock lock(impl_->mutex);
   if (impl_->readers_version != version || impl_->readers.size() >= Impl::kMaxReaders)
     impl_->readers.clear();

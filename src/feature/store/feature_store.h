@@ -54,6 +54,7 @@ struct MaterializeRequest {
   int64_t start = INT64_MIN;            ///< microseconds, inclusive
   std::optional<int64_t> end = {};      ///< inclusive; absent: now
   std::vector<std::string> views = {};  ///< empty: all with online: true
+  bool force = false;                   ///< beside a running job on the same views
 };
 
 /// Per view, for `status`.
@@ -66,11 +67,17 @@ struct ViewStatus {
   std::string last_failed_job;  ///< id and error, empty when none failed since the last success
 };
 
+/// A SELECT that gives join keys, event_timestamp and anything else.
+struct EntityQuery {
+  std::string sql;
+};
+
 /// Thread-safe.
 class FeatureStore {
  public:
   /// Loads feature_store.yaml of the folder (or `yaml_path`), opens registry and stores.
-  /// Definitions are those of the registry: what was applied, not what the files say now.
+  /// Definitions are those of the registry: what was applied, not what the files say now. They are
+  /// looked at again after registry.cache_ttl.
   static Result<std::unique_ptr<FeatureStore>> Open(const Context& context,
                                                     const std::string& folder,
                                                     const std::string& yaml_path = "");
@@ -88,22 +95,38 @@ class FeatureStore {
   Result<Definitions> Resolve(const Context& context, const Definitions& definitions) const;
   Result<std::vector<RegistryChange>> Plan(const Context& context,
                                            const Definitions& definitions) const;
+  /// What Apply would lose, one line each: views that are deleted or leave the online store, and
+  /// features that are removed or get another type while there is materialized data.
+  Result<std::vector<std::string>> DestructiveChanges(const Context& context,
+                                                      const Definitions& definitions) const;
   /// Stores the definitions and prepares the online store: creates tables of new views, drops those
-  /// of removed ones.
+  /// of removed ones. Does not ask about DestructiveChanges. kConflict when somebody else has
+  /// changed the definitions since they were read.
   Result<std::vector<RegistryChange>> Apply(const Context& context, const Definitions& definitions);
   /// Loads features.yaml (features/*.yaml) of the repository.
   Result<Definitions> LoadRepository() const;
   /// Removes the project's registry objects and online tables. Data and models stay.
   Status Teardown(const Context& context);
 
-  /// One job over the views; each view is committed on its own and its interval is published after
-  /// its rows. An error ends the job (state FAILED) and leaves the views that were done.
+  /// One job over the views; the interval of a view is published after its last row is committed.
+  /// An error ends the job (state failed) and leaves the views that were done. The newest job of
+  /// the same views and intervals, when it was interrupted, cancelled or failed, is taken up again:
+  /// what it committed from sources that have not changed since is not written once more.
+  /// kConflict when a running job works on one of the views in an overlapping interval.
   Result<MaterializationJob> Materialize(const Context& context, const MaterializeRequest& request);
   /// From each view's watermark minus its TTL (the beginning when there is none) to `end` (absent:
   /// now).
   Result<MaterializationJob> MaterializeIncremental(const Context& context,
                                                     std::optional<int64_t> end,
-                                                    const std::vector<std::string>& views = {});
+                                                    const std::vector<std::string>& views = {},
+                                                    bool force = false);
+  /// Takes a job that did not succeed up again. `force`: even one that seems to run.
+  Result<MaterializationJob> ResumeMaterialization(const Context& context, const std::string& id,
+                                                   bool force = false);
+  /// Asks the process that runs the job to stop; an interrupted one is marked as cancelled.
+  Result<MaterializationJob> CancelMaterialization(const Context& context, const std::string& id);
+  /// kNotFound. The beginning of an id is enough.
+  Result<MaterializationJob> GetMaterialization(const std::string& id) const;
 
   /// Entity rows in memory.
   Result<std::unique_ptr<RetrievalJob>> GetHistoricalFeatures(
@@ -112,6 +135,11 @@ class FeatureStore {
   /// Entity rows from a file, read when the job runs.
   Result<std::unique_ptr<RetrievalJob>> GetHistoricalFeatures(
       const FeatureRequest& request, const std::string& entity_file,
+      const RetrievalOptions& options = {}) const;
+  /// Entity rows from the database of `offline_store`, asked when the job runs; in the order of the
+  /// query.
+  Result<std::unique_ptr<RetrievalJob>> GetHistoricalFeatures(
+      const FeatureRequest& request, const EntityQuery& entity_query,
       const RetrievalOptions& options = {}) const;
   /// Without entity rows: [start, end], both inclusive; end absent: now.
   Result<std::unique_ptr<RetrievalJob>> GetHistoricalFeatures(
@@ -150,9 +178,10 @@ class FeatureStore {
 
   Result<std::vector<ViewStatus>> ViewStatuses(const Context& context) const;
 
+  struct Impl;  ///< feature_store_internal.h
+
  private:
   FeatureStore();
-  struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -32,8 +33,15 @@ struct FeatureStore::Impl {
       GNOMON_GUARDED_BY(mutex);  ///< the registry's definitions that `linked` was made of
   std::shared_ptr<const Definitions> linked GNOMON_GUARDED_BY(mutex);
 
+  std::atomic<double> next_refresh = 0;  ///< MonotonicSeconds
+
+  /// Looks at the registry again when cache_ttl is over. Without an answer what is known stays.
+  void KeepFresh();
+
   /// The registry's definitions with the code of the plug-ins.
   std::shared_ptr<const Definitions> LinkedDefinitions();
+
+  Result<FeaturePlan> Plan(const FeatureRequest& request);
 
   /// `definitions` with the places of the repository's files, when these say the same.
   LoadedDefinitions WithPlaces(const Definitions& definitions) {

@@ -539,18 +539,29 @@ TEST_CASE("every setting of the batch engine shows in the plan and changes no va
   }
 }
 
-TEST_CASE("a source that does not fit into the memory limit is refused by name") {
+TEST_CASE("events that do not fit into the memory limit are spilled; what is too much is named") {
   Fixture fixture;
-  MemoryBudget memory("test", 10'000);
-  Context context = fixture.context;
-  context.memory = &memory;
-  auto job = fixture.store->GetHistoricalFeatures(
-      {.features = {"history:*"}, .feature_service = {}}, Fixture::EntityRows(kEnd));
-  const auto result = (*job)->ToTable(context);
-  CHECK(KindOf(result.status()) == ErrorKind::kExhausted);
-  CHECK(result.status().message().find("data source 'events'") != std::string::npos);
-  CHECK(HintOf(result.status()).find("memory_limit") != std::string::npos);
-  CHECK(memory.used() == 0);
+  const auto retrieve = [&](int64_t limit, RetrievalStats* stats) {
+    MemoryBudget memory("test", limit);
+    Context context = fixture.context;
+    context.memory = &memory;
+    auto job = fixture.store->GetHistoricalFeatures(
+        {.features = {"history:*"}, .feature_service = {}}, Fixture::EntityRows(kEnd));
+    auto result = (*job)->ToTable(context);
+    *stats = (*job)->Stats();
+    CHECK(memory.used() == 0);
+    return result;
+  };
+  RetrievalStats stats;
+  const auto expected = retrieve(0, &stats).ValueOrDie();
+  CHECK(stats.spilled_bytes == 0);
+  CHECK_TABLE_EQ(retrieve(20'000, &stats), expected);
+  CHECK(stats.spilled_bytes > 0);
+  const auto refused = retrieve(500, &stats);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(KindOf(refused.status()) == ErrorKind::kExhausted);
+  CHECK(refused.status().message().find("data source 'events'") != std::string::npos);
+  CHECK(HintOf(refused.status()).find("memory_limit") != std::string::npos);
 }
 
 TEST_CASE("a source that is one file takes no pushes offline") {

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 #include "base/fault.h"
@@ -10,6 +9,7 @@
 #include "feature/engine/materialization.h"
 #include "feature/store/feature_store.h"
 #include "feature/store/feature_store_internal.h"
+#include "feature/store/materialization_job.h"
 
 namespace gnomon::feature {
 namespace {
@@ -17,11 +17,6 @@ namespace {
 /// 0001-01-01, the earliest instant that Feast's message holds: the beginning of an interval
 /// without one.
 constexpr int64_t kEarliest = -62'135'596'800 * kMicrosPerSecond;
-
-struct ViewInterval {
-  const FeatureView* view;
-  MaterializationInterval interval;
-};
 
 /// The named views, or all that are online.
 Result<std::vector<const FeatureView*>> SelectViews(const Definitions& definitions,
@@ -51,71 +46,161 @@ Result<std::vector<const FeatureView*>> SelectViews(const Definitions& definitio
   return views;
 }
 
-/// Writes to the registry, once more after a conflict with another writer.
-Status Publish(const Context& context, Registry& registry,
-               const std::function<arrow::Status()>& write) {
-  for (int attempt = 0;; ++attempt) {
-    const arrow::Status status = write();
-    if (status.ok() || KindOf(status) != ErrorKind::kConflict || attempt == 10) return status;
-    GNOMON_RETURN_NOT_OK(registry.Refresh(context));
-  }
-}
-
 JobState StateFor(const Status& status) {
   if (status.ok()) return JobState::kSucceeded;
   return KindOf(status) == ErrorKind::kCancelled ? JobState::kCancelled : JobState::kFailed;
 }
 
-/// Runs the job and keeps it in the registry whatever happens.
-Result<MaterializationJob> RunJob(const Context& context, const RepositoryConfig& config,
-                                  Registry& registry, const OfflineStore& offline,
-                                  OnlineStore& online,
-                                  std::shared_ptr<const Definitions> definitions,
-                                  const std::vector<ViewInterval>& views) {
-  MaterializationJob job;
-  job.started = context.clock->NowMicros();
-  job.id = JobId::Make(job.started).value;
-  job.interval = views.front().interval;
-  for (const ViewInterval& each : views) {
-    job.views.push_back(each.view->name);
-    job.interval.start = std::min(job.interval.start, each.interval.start);
-    job.interval.end = std::max(job.interval.end, each.interval.end);
-  }
-  GNOMON_RETURN_NOT_OK(Publish(context, registry, [&] { return registry.PutJob(context, job); }));
+/// Works a job off, and keeps it in the registry whatever happens.
+class JobRun {
+ public:
+  JobRun(FeatureStore::Impl& impl, std::shared_ptr<const Definitions> definitions,
+         MaterializationJob job)
+      : impl_(impl), definitions_(std::move(definitions)), job_(std::move(job)) {}
 
-  auto run = [&]() -> Status {
-    for (const ViewInterval& each : views) {
-      GNOMON_RETURN_NOT_OK(context.Check());
-      auto result = MaterializeView(context, *definitions, config.project, *each.view, offline,
-                                    online, each.interval.start, each.interval.end,
-                                    config.online_store.value_counts_mb << 20);
-      if (!result.ok())
-        return WithContext(result.status(), Concat("materialize ", each.view->name));
-      job.rows += result->rows;
-      job.skipped_rows += result->skipped_rows;
-      if (result->skipped_rows > 0) {
-        LogWarning("feature", Concat("rows without a join key or timestamp were skipped in ",
-                                     each.view->name, ": ", result->skipped_rows));
+  Result<MaterializationJob> Run(const Context& context, bool force) {
+    GNOMON_RETURN_NOT_OK(BeginJob(context, *impl_.registry, force, &job_));
+    Status status;
+    {
+      const CancelWatch watch(context, *impl_.registry, job_.id);
+      status = RunViews(context.WithStop(watch.token()));
+      if (!status.ok() && watch.was_requested() && KindOf(status) == ErrorKind::kCancelled) {
+        status = WithHint(WithContext(status, "by `gnomon materializations cancel`"),
+                          Concat("gnomon materializations resume ", job_.id, " continues"));
       }
-      GNOMON_RETURN_NOT_OK(FaultPoint("materialize.before_watermark", context.stop));
-      GNOMON_RETURN_NOT_OK(Publish(context, registry, [&] {
-        return registry.AddInterval(context, each.view->name, each.interval);
-      }));
+    }
+    job_.state = StateFor(status);
+    job_.finished = context.clock->NowMicros();
+    if (!status.ok()) job_.error = status.message();
+    // A cancelled caller still gets its job recorded.
+    Context record = context;
+    record.stop = {};
+    record.deadline = {};
+    const Status recorded = Record(record);
+    GNOMON_RETURN_NOT_OK(status);
+    GNOMON_RETURN_NOT_OK(recorded);
+    return job_;
+  }
+
+ private:
+  Status Record(const Context& context) {
+    job_.rows = 0;
+    for (const ViewProgress& each : job_.progress) job_.rows += each.rows;
+    return WriteWithRetries(context, *impl_.registry,
+                            [&] { return impl_.registry->PutJob(context, job_); });
+  }
+
+  Status RunViews(const Context& context) {
+    for (ViewProgress& progress : job_.progress) {
+      GNOMON_RETURN_NOT_OK(context.Check());
+      const FeatureView* view = definitions_->FindFeatureView(progress.view);
+      if (view == nullptr || !view->online) {
+        return Error(ErrorKind::kNotFound,
+                     "online feature view does not exist: ", Quoted(progress.view));
+      }
+      const std::string source = FingerprintOf(context, *view);
+      GNOMON_ASSIGN_OR_RETURN(const bool done, IsDone(context, *view, progress, source));
+      if (done) continue;
+      GNOMON_RETURN_NOT_OK(KeepCommitted(context, *view, source, &progress));
+      const Status status = RunView(context, *view, source, &progress);
+      if (!status.ok()) return WithContext(status, Concat("materialize ", view->name));
     }
     return Status::OK();
-  };
-  const Status status = run();
-  job.state = StateFor(status);
-  job.finished = context.clock->NowMicros();
-  if (!status.ok()) job.error = status.message();
-  // A cancelled caller still gets its job recorded.
-  Context record = context;
-  record.stop = {};
-  record.deadline = {};
-  const Status recorded = Publish(record, registry, [&] { return registry.PutJob(record, job); });
-  GNOMON_RETURN_NOT_OK(status);
-  GNOMON_RETURN_NOT_OK(recorded);
-  return job;
+  }
+
+  /// Empty when it cannot be told; what is wrong with a source is told by who reads it.
+  std::string FingerprintOf(const Context& context, const FeatureView& view) const {
+    auto source = SourceFingerprint(context, *definitions_, view, *impl_.offline);
+    return source.ok() ? *std::move(source) : std::string();
+  }
+
+  /// Whether an earlier run of the job has finished the view, from the same rows, and all of it is
+  /// still there.
+  Result<bool> IsDone(const Context& context, const FeatureView& view, const ViewProgress& progress,
+                      const std::string& source) const {
+    if (!progress.done || source.empty() || progress.source != source) return false;
+    const auto intervals = impl_.registry->StateOf(view.name).intervals;
+    const bool published =
+        std::ranges::any_of(intervals, [&](const MaterializationInterval& interval) {
+          return interval.start <= progress.interval.start && interval.end >= progress.interval.end;
+        });
+    if (!published) return false;
+    return Holds(context, view, progress.rows);
+  }
+
+  /// Rows may be gone from the online store: dropped, expired, another store.
+  Result<bool> Holds(const Context& context, const FeatureView& view, int64_t rows) const {
+    GNOMON_ASSIGN_OR_RETURN(const OnlineTable table, OnlineTableOf(impl_.config.project, view));
+    GNOMON_ASSIGN_OR_RETURN(const int64_t stored, impl_.online->CountRows(context, table));
+    return stored >= rows;
+  }
+
+  /// What the first rows of a view come from: its source, and the view as it is now. A view that is
+  /// materialized or applied otherwise meanwhile begins anew.
+  std::string PartFingerprint(const FeatureView& view, const std::string& source) const {
+    if (source.empty()) return {};
+    const ViewState state = impl_.registry->StateOf(view.name);
+    return Sha256Hex(Concat(source, " ", state.last_updated));
+  }
+
+  /// Leaves in `progress` the rows that an earlier run has committed and that need not be written
+  /// once more.
+  Status KeepCommitted(const Context& context, const FeatureView& view, const std::string& source,
+                       ViewProgress* progress) const {
+    const std::string part = PartFingerprint(view, source);
+    bool kept = !progress->done && progress->rows > 0 && !part.empty() && progress->source == part;
+    if (kept) {
+      GNOMON_ASSIGN_OR_RETURN(kept, Holds(context, view, progress->rows));
+    }
+    if (!kept) progress->rows = 0;
+    progress->done = false;
+    progress->source = part;
+    return Status::OK();
+  }
+
+  Status RunView(const Context& context, const FeatureView& view, const std::string& source,
+                 ViewProgress* progress) {
+    const RepositoryConfig& config = impl_.config;
+    const MaterializationOptions options = {
+        .value_count_bytes = config.online_store.value_counts_mb << 20,
+        .rows_per_commit = config.rows_per_commit,
+        .committed_rows = progress->rows,
+        .after_commit = [&](int64_t rows) -> Status {
+          progress->rows = rows;
+          return Record(context);
+        }};
+    GNOMON_ASSIGN_OR_RETURN(
+        const MaterializationResult result,
+        MaterializeView(context, *definitions_, config.project, view, *impl_.offline, *impl_.online,
+                        progress->interval.start, progress->interval.end, options));
+    job_.skipped_rows += result.skipped_rows;
+    if (result.skipped_rows > 0) {
+      LogWarning("feature", Concat("rows without a join key or timestamp were skipped in ",
+                                   view.name, ": ", result.skipped_rows));
+    }
+    GNOMON_RETURN_NOT_OK(FaultPoint("materialize.before_watermark", context.stop));
+    GNOMON_RETURN_NOT_OK(WriteWithRetries(context, *impl_.registry, [&] {
+      return impl_.registry->AddInterval(context, view.name, progress->interval);
+    }));
+    progress->done = true;
+    progress->rows = result.rows;
+    progress->source = source;
+    return Record(context);
+  }
+
+  FeatureStore::Impl& impl_;
+  const std::shared_ptr<const Definitions> definitions_;
+  MaterializationJob job_;
+};
+
+/// The job that does this, which may have been begun before.
+MaterializationJob JobFor(const Context& context, const Registry& registry,
+                          std::vector<ViewProgress> progress, bool incremental) {
+  std::optional<MaterializationJob> known = FindResumable(registry.Jobs(), progress, incremental);
+  if (!known) return NewJob(context.clock->NowMicros(), std::move(progress));
+  LogInfo("feature", "an unfinished materialization is taken up again", {{"job", known->id}});
+  ++known->resumed;
+  return *std::move(known);
 }
 
 }  // namespace
@@ -129,29 +214,77 @@ Result<MaterializationJob> FeatureStore::Materialize(const Context& context,
   }
   auto definitions = this->definitions();
   GNOMON_ASSIGN_OR_RETURN(auto selected, SelectViews(*definitions, request.views));
-  std::vector<ViewInterval> views;
+  std::vector<ViewProgress> progress;
   for (const FeatureView* view : selected)
-    views.push_back({view, {std::max(request.start, kEarliest), end}});
-  return RunJob(context, impl_->config, *impl_->registry, *impl_->offline, *impl_->online,
-                definitions, views);
+    progress.push_back(
+        {view->name, {std::max(request.start, kEarliest), end}, /*done=*/false, 0, {}});
+  MaterializationJob job = JobFor(context, *impl_->registry, std::move(progress), false);
+  return JobRun(*impl_, definitions, std::move(job)).Run(context, request.force);
 }
 
 Result<MaterializationJob> FeatureStore::MaterializeIncremental(
-    const Context& context, std::optional<int64_t> end, const std::vector<std::string>& names) {
+    const Context& context, std::optional<int64_t> end, const std::vector<std::string>& names,
+    bool force) {
   const int64_t last = end.value_or(context.clock->NowMicros());
   auto definitions = this->definitions();
   GNOMON_ASSIGN_OR_RETURN(auto selected, SelectViews(*definitions, names));
-  std::vector<ViewInterval> views;
+  std::vector<ViewProgress> progress;
   for (const FeatureView* view : selected) {
     int64_t start = kEarliest;
     if (auto watermark = impl_->registry->StateOf(view->name).Watermark()) {
       // Late data: as far back as the TTL, none with an unlimited one.
       if (__builtin_sub_overflow(*watermark, view->ttl, &start)) start = kEarliest;
     }
-    views.push_back({view, {std::clamp(start, kEarliest, last), last}});
+    progress.push_back(
+        {view->name, {std::clamp(start, kEarliest, last), last}, /*done=*/false, 0, {}});
   }
-  return RunJob(context, impl_->config, *impl_->registry, *impl_->offline, *impl_->online,
-                definitions, views);
+  MaterializationJob job = JobFor(context, *impl_->registry, std::move(progress), true);
+  return JobRun(*impl_, definitions, std::move(job)).Run(context, force);
+}
+
+Result<MaterializationJob> FeatureStore::ResumeMaterialization(const Context& context,
+                                                               const std::string& id, bool force) {
+  GNOMON_ASSIGN_OR_RETURN(MaterializationJob job, FindJob(*impl_->registry, id));
+  if (job.state == JobState::kSucceeded) {
+    return Error(ErrorKind::kUser, "materialization ", job.id, " has succeeded already");
+  }
+  if (job.state == JobState::kRunning && !force) {
+    return MakeError(ErrorKind::kConflict,
+                     Concat("materialization ", job.id, " is running (process ", job.owner.process,
+                            " on ", job.owner.host, ")"),
+                     {}, "when that process is gone, repeat with --force");
+  }
+  if (job.progress.empty()) {
+    return MakeError(ErrorKind::kUnsupported,
+                     Concat("materialization ", job.id, " was begun by an older build"), {},
+                     "run gnomon materialize with its interval");
+  }
+  ++job.resumed;
+  return JobRun(*impl_, definitions(), std::move(job)).Run(context, force);
+}
+
+Result<MaterializationJob> FeatureStore::GetMaterialization(const std::string& id) const {
+  return FindJob(*impl_->registry, id);
+}
+
+Result<MaterializationJob> FeatureStore::CancelMaterialization(const Context& context,
+                                                               const std::string& id) {
+  Registry& registry = *impl_->registry;
+  MaterializationJob job;
+  GNOMON_RETURN_NOT_OK(WriteWithRetries(context, registry, [&]() -> Status {
+    GNOMON_RETURN_NOT_OK(FindJob(registry, id).Value(&job));
+    if (job.state == JobState::kRunning) {
+      job.cancel_requested = true;
+    } else if (job.state == JobState::kInterrupted) {
+      job.state = JobState::kCancelled;
+      job.finished = context.clock->NowMicros();
+    } else {
+      return Error(ErrorKind::kUser, "materialization ", job.id, " is not running: it ",
+                   job.state == JobState::kCancelled ? "was " : "has ", NameOf(job.state));
+    }
+    return registry.PutJob(context, job);
+  }));
+  return job;
 }
 
 }  // namespace gnomon::feature

@@ -11,13 +11,13 @@
 
 #include "base/ids.h"
 #include "base/text.h"
-#include "feature/engine/time_unit.h"
 #include "feature/online/entity_key.h"
 #include "feature/online/online_reader.h"
 #include "feature/online/window_folding.h"
 #include "feature/online/window_row.h"
 #include "feature/store/feature_store.h"
 #include "feature/store/feature_store_internal.h"
+#include "pit/time_unit.h"
 #include "table/column.h"
 
 namespace gnomon::feature {
@@ -47,7 +47,7 @@ Result<std::shared_ptr<arrow::Array>> Require(const arrow::RecordBatch& rows,
 Result<std::vector<int64_t>> EventMicros(const arrow::Array& times) {
   GNOMON_ASSIGN_OR_RETURN(auto raw, table::RawTimes(times));
   const int64_t unit = table::UnitNanos(*times.type());
-  for (int64_t& time : raw) time = CeilToUnit(ToNanos(time, unit), 1000);
+  for (int64_t& time : raw) time = pit::CeilToUnit(pit::ToNanos(time, unit), 1000);
   return raw;
 }
 

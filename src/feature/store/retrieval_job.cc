@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "feature/engine/stage_retrieval.h"
 #include "feature/engine/view_columns.h"
 #include "table/file.h"
 
@@ -20,7 +21,11 @@ class PlannedJob : public RetrievalJob {
   PlannedJob(FeaturePlan plan, const OfflineStore& offline, const RetrievalOptions& options)
       : plan_(std::move(plan)), offline_(offline), options_(options) {}
 
-  std::string Explain() const override { return ExplainRetrieval(plan_, options_); }
+  std::string Explain() const override {
+    std::string text = ExplainRetrieval(plan_, options_);
+    if (options_.in_processes) text += ExplainStages(Context(), plan_, offline_, options_);
+    return text;
+  }
 
   Result<std::shared_ptr<arrow::Table>> ToTable(const Context& context) const override {
     RetrievalStats stats;

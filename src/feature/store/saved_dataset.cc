@@ -9,14 +9,16 @@
 #include "feature/store/feature_store_internal.h"
 #include "table/column.h"
 #include "table/file.h"
+#include "table/file_system.h"
 
 namespace gnomon::feature {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// Relative to the repository when the file lies in it, else absolute.
+/// Relative to the repository when the file lies in it, else absolute; an address as it is.
 std::string StoredPath(const std::string& folder, const std::string& path) {
+  if (table::IsObjectPath(path)) return path;
   const fs::path absolute = fs::absolute(path).lexically_normal();
   const fs::path relative = absolute.lexically_relative(fs::path(folder).lexically_normal());
   const bool inside = !relative.empty() && *relative.begin() != "..";
@@ -111,7 +113,7 @@ Result<SavedDataset> FeatureStore::GetSavedDataset(const std::string& name) cons
 Result<std::shared_ptr<arrow::Table>> FeatureStore::ReadSavedDataset(
     const Context& context, const std::string& name) const {
   GNOMON_ASSIGN_OR_RETURN(const SavedDataset dataset, GetSavedDataset(name));
-  const std::string path = (fs::path(impl_->config.folder) / dataset.path).string();
+  const std::string path = table::PathBelow(impl_->config.folder, dataset.path);
   GNOMON_ASSIGN_OR_RETURN(auto rows, table::ReadTable(context, path));
   if (dataset.fingerprint.empty()) return rows;
   GNOMON_ASSIGN_OR_RETURN(const std::string fingerprint, table::Fingerprint(*rows));

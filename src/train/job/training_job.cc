@@ -1,6 +1,5 @@
 #include "train/job/training_job.h"
 
-#include <filesystem>
 #include <utility>
 
 #include <arrow/table.h>
@@ -15,6 +14,7 @@
 #include "feature/plan/feature_plan.h"
 #include "table/column.h"
 #include "table/file.h"
+#include "table/file_system.h"
 
 namespace gnomon::train {
 namespace {
@@ -53,11 +53,10 @@ std::map<std::string, std::string> ParamsOf(const TrainingConfig& config,
 Result<std::shared_ptr<arrow::Table>> Retrieve(const Context& context,
                                                const feature::FeatureStore& store,
                                                const TrainingConfig& config) {
-  const auto entities = std::filesystem::path(store.config().folder) / config.entities;
+  const std::string entities = table::PathBelow(store.config().folder, config.entities);
   feature::FeatureRequest request;
   request.feature_service = config.feature_service;
-  GNOMON_ASSIGN_OR_RETURN(
-      auto job, store.GetHistoricalFeatures(request, entities.lexically_normal().string()));
+  GNOMON_ASSIGN_OR_RETURN(auto job, store.GetHistoricalFeatures(request, entities));
   return job->ToTable(context);
 }
 
@@ -67,9 +66,8 @@ Result<std::vector<std::string>> FeatureColumns(const Context& context,
                                                 const feature::FeatureStore& store,
                                                 const TrainingConfig& config,
                                                 const arrow::Table& table) {
-  const auto entities = std::filesystem::path(store.config().folder) / config.entities;
-  GNOMON_ASSIGN_OR_RETURN(auto own,
-                          table::ReadSchema(context, entities.lexically_normal().string()));
+  const std::string entities = table::PathBelow(store.config().folder, config.entities);
+  GNOMON_ASSIGN_OR_RETURN(auto own, table::ReadSchema(context, entities));
   std::vector<std::string> features = table.schema()->field_names();
   std::erase_if(features, [&](const std::string& name) { return own->GetFieldIndex(name) >= 0; });
   return features;

@@ -1,0 +1,164 @@
+#include <arrow/type.h>
+
+#include "base/text.h"
+#include "dataset/plan_bytes_internal.h"
+#include "dataset/plan_codec_internal.h"
+
+namespace gnomon::dataset::internal {
+
+namespace {
+
+using DataTypePtr = std::shared_ptr<arrow::DataType>;
+
+Result<std::string> TypeBytes(const DataTypePtr& type) {
+  return SchemaBytes(type == nullptr ? nullptr : arrow::schema({arrow::field("type", type)}));
+}
+
+Result<DataTypePtr> ParseType(const std::string& bytes) {
+  GNOMON_ASSIGN_OR_RETURN(const auto schema, ParseSchema(bytes));
+  if (schema == nullptr) return nullptr;
+  if (schema->num_fields() != 1) return NoPlan("a type of several fields");
+  return schema->field(0)->type();
+}
+
+void WriteMatch(const TimeMatch& match, proto::DatasetTimeMatch* out) {
+  for (const std::string& key : match.left_keys) out->add_left_keys(key);
+  for (const std::string& key : match.right_keys) out->add_right_keys(key);
+  out->set_left_time(match.left_time);
+  out->set_right_time(match.right_time);
+  out->set_created(match.created);
+  out->set_filter_by_created(match.filter_by_created);
+  if (match.created_before) out->set_created_before(*match.created_before);
+}
+
+TimeMatch ReadMatch(const proto::DatasetTimeMatch& in) {
+  TimeMatch match{.left_keys = {in.left_keys().begin(), in.left_keys().end()},
+                  .right_keys = {in.right_keys().begin(), in.right_keys().end()},
+                  .left_time = in.left_time(),
+                  .right_time = in.right_time(),
+                  .created = in.created(),
+                  .filter_by_created = in.filter_by_created(),
+                  .created_before = {}};
+  if (in.has_created_before()) match.created_before = in.created_before();
+  return match;
+}
+
+Result<WindowItem> ReadItem(const proto::DatasetWindowItem& in, const PlanExtensions* extensions) {
+  WindowItem item;
+  if (in.custom().empty()) {
+    GNOMON_ASSIGN_OR_RETURN(item.function, pit::ParseAggregateFunction(in.function()));
+  } else {
+    item.function = pit::AggregateFunction::kCustom;
+    if (extensions != nullptr) {
+      const auto known = extensions->aggregates.find(in.custom());
+      if (known != extensions->aggregates.end()) item.custom = known->second;
+    }
+    if (item.custom == nullptr)
+      return Error(ErrorKind::kNotFound, "no such aggregate of a plug-in: ", Quoted(in.custom()));
+  }
+  item.column = in.column();
+  item.name = in.name();
+  if (in.has_window()) item.window = in.window();
+  item.k = in.k();
+  item.quantile = in.quantile();
+  item.ddof = in.ddof();
+  GNOMON_ASSIGN_OR_RETURN(item.input_type, ParseType(in.input_type()));
+  GNOMON_ASSIGN_OR_RETURN(item.type, ParseType(in.type()));
+  return item;
+}
+
+/// Null when none are called.
+Result<std::shared_ptr<const expr::FunctionSet>> FunctionsFor(bool are_called,
+                                                              const std::string& expression,
+                                                              const PlanExtensions* extensions) {
+  if (!are_called) return nullptr;
+  if (extensions != nullptr && extensions->functions != nullptr) return extensions->functions;
+  return Error(ErrorKind::kNotFound, "no plug-in is loaded for the functions of ",
+               Quoted(expression));
+}
+
+}  // namespace
+
+Status WriteExpressions(const std::vector<NamedExpression>& expressions,
+                        proto::DatasetExpressions* out) {
+  for (const NamedExpression& named : expressions) {
+    auto* item = out->add_expressions();
+    item->set_name(named.name);
+    item->set_expression(named.expression);
+    item->set_calls_extensions(named.functions != nullptr);
+    GNOMON_ASSIGN_OR_RETURN(*item->mutable_type(), TypeBytes(named.type));
+  }
+  return Status::OK();
+}
+
+Result<std::vector<NamedExpression>> ReadExpressions(const proto::DatasetExpressions& in,
+                                                     const PlanExtensions* extensions) {
+  std::vector<NamedExpression> expressions;
+  for (const auto& item : in.expressions()) {
+    NamedExpression named{.name = item.name(), .expression = item.expression()};
+    GNOMON_ASSIGN_OR_RETURN(named.type, ParseType(item.type()));
+    GNOMON_ASSIGN_OR_RETURN(named.functions,
+                            FunctionsFor(item.calls_extensions(), item.expression(), extensions));
+    expressions.push_back(std::move(named));
+  }
+  return expressions;
+}
+
+Result<NodeSpec> ReadFilter(const proto::DatasetFilter& in, const PlanExtensions* extensions) {
+  GNOMON_ASSIGN_OR_RETURN(auto functions,
+                          FunctionsFor(in.calls_extensions(), in.predicate(), extensions));
+  return FilterSpec{in.predicate(), std::move(functions)};
+}
+
+Status WriteAsOfJoin(const AsOfJoinSpec& spec, proto::DatasetAsOfJoin* out) {
+  WriteMatch(spec.match, out->mutable_match());
+  out->set_tolerance(spec.tolerance);
+  for (const AsOfFeature& feature : spec.features) {
+    auto* item = out->add_features();
+    item->set_column(feature.column);
+    item->set_name(feature.name);
+    GNOMON_ASSIGN_OR_RETURN(*item->mutable_type(), TypeBytes(feature.type));
+  }
+  return Status::OK();
+}
+
+Result<NodeSpec> ReadAsOfJoin(const proto::DatasetAsOfJoin& in) {
+  AsOfJoinSpec spec{.match = ReadMatch(in.match()), .tolerance = in.tolerance(), .features = {}};
+  for (const auto& item : in.features()) {
+    GNOMON_ASSIGN_OR_RETURN(auto type, ParseType(item.type()));
+    spec.features.push_back({item.column(), item.name(), std::move(type)});
+  }
+  return spec;
+}
+
+Status WriteWindowAggregate(const WindowAggregateSpec& spec, proto::DatasetWindowAggregate* out) {
+  WriteMatch(spec.match, out->mutable_match());
+  for (const WindowItem& item : spec.items) {
+    auto* written = out->add_items();
+    if (item.custom == nullptr) {
+      written->set_function(pit::NameOf(item.function));
+    } else {
+      written->set_custom(item.custom->name());
+    }
+    written->set_column(item.column);
+    written->set_name(item.name);
+    if (item.window) written->set_window(*item.window);
+    written->set_k(item.k);
+    written->set_quantile(item.quantile);
+    written->set_ddof(item.ddof);
+    GNOMON_ASSIGN_OR_RETURN(*written->mutable_input_type(), TypeBytes(item.input_type));
+    GNOMON_ASSIGN_OR_RETURN(*written->mutable_type(), TypeBytes(item.type));
+  }
+  return Status::OK();
+}
+
+Result<NodeSpec> ReadWindowAggregate(const proto::DatasetWindowAggregate& in,
+                                     const PlanExtensions* extensions) {
+  WindowAggregateSpec spec{.match = ReadMatch(in.match()), .items = {}};
+  for (const auto& item : in.items()) {
+    GNOMON_ASSIGN_OR_RETURN(spec.items.emplace_back(), ReadItem(item, extensions));
+  }
+  return spec;
+}
+
+}  // namespace gnomon::dataset::internal

@@ -1,0 +1,24 @@
+#pragma once
+
+#include "base/error.h"
+#include "dataset/plan.h"
+#include "gnomon/plan.pb.h"
+
+/// Expressions, and the nodes that bring rows together in time, as messages. What plug-ins have
+/// comes from `extensions` (may be null); kNotFound when they lack it.
+namespace gnomon::dataset::internal {
+
+Status WriteExpressions(const std::vector<NamedExpression>& expressions,
+                        proto::DatasetExpressions* out);
+Result<std::vector<NamedExpression>> ReadExpressions(const proto::DatasetExpressions& in,
+                                                     const PlanExtensions* extensions);
+Result<NodeSpec> ReadFilter(const proto::DatasetFilter& in, const PlanExtensions* extensions);
+
+Status WriteAsOfJoin(const AsOfJoinSpec& spec, proto::DatasetAsOfJoin* out);
+Result<NodeSpec> ReadAsOfJoin(const proto::DatasetAsOfJoin& in);
+
+Status WriteWindowAggregate(const WindowAggregateSpec& spec, proto::DatasetWindowAggregate* out);
+Result<NodeSpec> ReadWindowAggregate(const proto::DatasetWindowAggregate& in,
+                                     const PlanExtensions* extensions);
+
+}  // namespace gnomon::dataset::internal

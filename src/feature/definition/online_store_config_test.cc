@@ -1,0 +1,100 @@
+#include <fstream>
+
+#include <doctest/doctest.h>
+
+#include "base/config.h"
+#include "base/text.h"
+#include "feature/definition/repository.h"
+#include "tests/support/status.h"
+#include "tests/support/temporary.h"
+
+namespace gnomon::feature {
+namespace {
+
+using test::ValueOf;
+
+Result<RepositoryConfig::OnlineStore> Parse(std::string_view members) {
+  const std::string yaml =
+      Concat("project: p\nentity_key_serialization_version: 2\nonline_store: {", members, "}");
+  GNOMON_ASSIGN_OR_RETURN(const ConfigNode root, ParseConfig(yaml, "feature_store.yaml"));
+  GNOMON_ASSIGN_OR_RETURN(const auto config, ParseRepositoryConfig(root, "/repo"));
+  return config.online_store;
+}
+
+TEST_CASE("Feast's keys of a PostgreSQL online store are read") {
+  const auto store = ValueOf(Parse(
+      "type: postgres, host: db, port: 5433, database: f, db_schema: s, user: u, password: secret, "
+      "sslmode: verify-ca, sslkey_path: k, sslcert_path: c, sslrootcert_path: r, conn_type: pool, "
+      "min_conn: 2, max_conn: 7, layout: feast, serve_expired: true"));
+  CHECK(store.type == "postgres");
+  CHECK(store.host == "db");
+  CHECK(store.port == 5433);
+  CHECK(store.database == "f");
+  CHECK(store.db_schema == "s");
+  CHECK(store.user == "u");
+  CHECK(store.password.Reveal() == "secret");
+  CHECK(store.sslmode == "verify-ca");
+  CHECK(store.sslkey == "k");
+  CHECK(store.sslcert == "c");
+  CHECK(store.sslrootcert == "r");
+  CHECK(store.max_connections == 7);
+  CHECK(store.layout == "feast");
+  CHECK(store.serve_expired);
+  CHECK(store.entity_key_version == 2);
+  CHECK(ValueOf(Parse("type: postgres, host: db")).db_schema == "public");
+  CHECK(ValueOf(Parse("type: postgres, host: db")).sslmode.empty());
+}
+
+TEST_CASE("Feast's connection string of Redis is read") {
+  const auto store =
+      ValueOf(Parse("type: redis, key_ttl_seconds: 60, connection_string: "
+                    "'cache:6380,db=2,username=me,password=a=b,ssl=false,socket_timeout=3'"));
+  CHECK(store.host == "cache");
+  CHECK(store.port == 6380);
+  CHECK(store.database == "2");
+  CHECK(store.user == "me");
+  CHECK(store.password.Reveal() == "a=b");
+  CHECK(store.socket_timeout_seconds == 3);
+  CHECK(store.key_ttl_seconds == 60);
+  CHECK(ValueOf(Parse("type: redis")).host == "localhost");
+  CHECK(ValueOf(Parse("type: redis")).port == 6379);
+  CHECK(
+      ValueOf(Parse("type: redis, connection_string: 'x:1,password=\"007\"'")).password.Reveal() ==
+      "007");
+  CHECK(ValueOf(Parse("type: redis, host: /run/redis.sock, database: 3")).database == "3");
+}
+
+TEST_CASE("a password may stand in a file") {
+  const TemporaryFolder folder = test::MakeTemporaryFolder();
+  const std::string path = folder.path() + "/password";
+  std::ofstream(path) << "from a file\n";
+  CHECK(ValueOf(Parse(Concat("type: redis, password_file: ", path))).password.Reveal() ==
+        "from a file");
+  CHECK_ERROR(Parse(Concat("type: redis, password: x, password_file: ", path)), ErrorKind::kUser,
+              "give one of them");
+  CHECK_ERROR(Parse("type: redis, password_file: /nowhere"), ErrorKind::kNotFound, "/nowhere");
+}
+
+TEST_CASE("what is wrong in online_store is named, without a secret") {
+  CHECK_ERROR(Parse("layout: packd"), ErrorKind::kUser, "unknown layout 'packd'");
+  CHECK_ERROR(Parse("type: postgres, hots: db"), ErrorKind::kUser, "did you mean 'host'?");
+  CHECK_ERROR(Parse("type: postgres, host: db, sslmode: on"), ErrorKind::kUser, "sslmode");
+  CHECK_ERROR(Parse("type: postgres, host: db, port: 0"), ErrorKind::kUser, "between 1 and 65535");
+  CHECK_ERROR(Parse("type: redis, path: x"), ErrorKind::kUser, "path");
+  CHECK_ERROR(Parse("type: redis, redis_type: redis_cluster"), ErrorKind::kUnsupported,
+              "redis_type 'redis_cluster'");
+  CHECK_ERROR(Parse("type: redis, connection_string: 'a:1,b:2'"), ErrorKind::kUser,
+              "several servers");
+  CHECK_ERROR(Parse("type: redis, connection_string: 'a:x'"), ErrorKind::kUser, "port number");
+  const auto tls =
+      test::ErrorOf(Parse("type: redis, connection_string: 'a:1,ssl=True,password=hidden'"));
+  CHECK_ERROR(tls, ErrorKind::kUnsupported, "no TLS with Redis");
+  CHECK(tls.ToString().find("hidden") == std::string::npos);
+  const auto unknown =
+      test::ErrorOf(Parse("type: redis, connection_string: 'a:1,usrname=x,password=hidden'"));
+  CHECK_ERROR(unknown, ErrorKind::kUser, "did you mean 'username'?");
+  CHECK(unknown.ToString().find("hidden") == std::string::npos);
+}
+
+}  // namespace
+}  // namespace gnomon::feature

@@ -1,0 +1,145 @@
+#include "feature/engine/bounded_commits.h"
+
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include <arrow/array.h>
+#include <arrow/record_batch.h>
+#include <arrow/type.h>
+#include <doctest/doctest.h>
+
+#include "feature/engine/online_blocks.h"
+#include "tests/support/status.h"
+
+namespace gnomon::feature {
+namespace {
+
+using test::RequireOk;
+
+/// Keeps the keys of committed rows; nothing else of a store is asked for.
+class KeyStore : public OnlineStore {
+ public:
+  std::vector<std::string> keys;
+  std::vector<size_t> commits;  ///< keys after each
+
+  Status Prepare(const Context&, std::span<const OnlineTable>) override { return Status::OK(); }
+  Status DropExcept(const Context&, const std::string&, std::span<const std::string>) override {
+    return Status::OK();
+  }
+  Status Teardown(const Context&, const std::string&) override { return Status::OK(); }
+  Result<std::unique_ptr<OnlineWriter>> BeginWrite(const Context&, const OnlineTable&) override {
+    return std::make_unique<Writer>(this);
+  }
+  Result<std::vector<OnlineValues>> Read(const Context&, std::span<const OnlineRead>) override {
+    return std::vector<OnlineValues>();
+  }
+  Status Update(const Context&, const OnlineRead&,
+                const std::function<Result<OnlineRows>(const OnlineValues&)>&) override {
+    return Status::OK();
+  }
+  Result<int64_t> CountRows(const Context&, const OnlineTable&) override {
+    return static_cast<int64_t>(keys.size());
+  }
+
+ private:
+  class Writer : public OnlineWriter {
+   public:
+    explicit Writer(KeyStore* store) : store_(store) {}
+    Status Write(const Context&, const OnlineRows& rows) override {
+      open_.insert(open_.end(), rows.keys.begin(), rows.keys.end());
+      CHECK(rows.values->num_rows() == static_cast<int64_t>(rows.keys.size()));
+      CHECK(rows.event_times.size() == rows.keys.size());
+      return Status::OK();
+    }
+    Status Commit(const Context&) override {
+      store_->keys.insert(store_->keys.end(), open_.begin(), open_.end());
+      store_->commits.push_back(store_->keys.size());
+      return Status::OK();
+    }
+
+   private:
+    KeyStore* store_;
+    std::vector<std::string> open_;
+  };
+};
+
+/// Blocks of so many rows, whose keys count on.
+NextOnlineBlock Blocks(std::vector<int64_t> sizes) {
+  auto next = std::make_shared<size_t>(0);
+  auto key = std::make_shared<int64_t>(0);
+  return [=]() -> Result<std::optional<OnlineBlock>> {
+    if (*next == sizes.size()) return std::nullopt;
+    const int64_t rows = sizes[(*next)++];
+    OnlineBlock block;
+    for (int64_t row = 0; row < rows; ++row) {
+      block.key_bytes += std::to_string((*key)++);
+      block.key_ends.push_back(block.key_bytes.size());
+    }
+    block.event_times.resize(static_cast<size_t>(rows));
+    block.created_times.resize(static_cast<size_t>(rows));
+    block.values = arrow::RecordBatch::Make(arrow::schema({}), rows, arrow::ArrayVector{});
+    return block;
+  };
+}
+
+struct Run {
+  KeyStore store;
+  std::vector<int64_t> told;  ///< by after_commit
+  int64_t rows = 0;
+
+  Run(const std::vector<int64_t>& sizes, int64_t rows_per_commit, int64_t committed) {
+    const Context context;
+    const OnlineTable table;
+    const MaterializationOptions options = {.rows_per_commit = rows_per_commit,
+                                            .committed_rows = committed,
+                                            .after_commit = [this](int64_t number) -> Status {
+                                              told.push_back(number);
+                                              return Status::OK();
+                                            }};
+    ProgressPhase phase(nullptr, "test", 0, "keys");
+    BoundedCommits commits(context, store, table, options);
+    RequireOk(commits.Begin());
+    RequireOk(WriteBlocks(
+        context, Blocks(sizes), 0, committed, std::min(kOnlineBatchRows, rows_per_commit),
+        [&](const OnlineRows& batch) { return commits.Write(batch); }, &phase));
+    RequireOk(commits.Finish());
+    rows = commits.rows();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("rows are committed in parts, and what is left of them at the end") {
+  const Run whole({40, 7, 20}, 1000, 0);
+  CHECK(whole.store.commits == std::vector<size_t>{67});
+  CHECK(whole.told.empty());
+  CHECK(whole.rows == 67);
+  const Run parts({40, 7, 20}, 16, 0);
+  CHECK(parts.store.keys == whole.store.keys);
+  CHECK(parts.store.commits.back() == 67);
+  CHECK(parts.store.commits.size() == parts.told.size() + 1);
+  for (size_t i = 0; i < parts.told.size(); ++i)
+    CHECK(parts.told[i] == static_cast<int64_t>(parts.store.commits[i]));
+  size_t before = 0;
+  for (const size_t now : parts.store.commits) {
+    CHECK(now - before <= 31);  // a part and the batch that fills it
+    before = now;
+  }
+  CHECK(Run({}, 16, 0).store.commits == std::vector<size_t>{0});
+}
+
+TEST_CASE("a run behind committed rows writes the others, wherever it begins") {
+  const std::vector<int64_t> sizes = {40, 7, 20};
+  const Run whole(sizes, 16, 0);
+  for (int64_t committed = 0; committed <= 67; ++committed) {
+    CAPTURE(committed);
+    const Run rest(sizes, 16, committed);
+    CHECK(rest.rows == 67);
+    CHECK(std::equal(rest.store.keys.begin(), rest.store.keys.end(),
+                     whole.store.keys.begin() + committed, whole.store.keys.end()));
+    if (!rest.told.empty()) CHECK(rest.told.front() > committed);
+  }
+}
+
+}  // namespace gnomon::feature

@@ -1,0 +1,145 @@
+#include "feature/engine/latest_materialization.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include <arrow/array.h>
+#include <arrow/record_batch.h>
+#include <arrow/type.h>
+#include <arrow/util/byte_size.h>
+
+#include "base/memory.h"
+#include "base/text.h"
+#include "feature/engine/derived_columns.h"
+#include "pit/time_unit.h"
+#include "table/column.h"
+
+namespace gnomon::feature {
+namespace {
+
+constexpr int64_t kMicro = 1000;  ///< nanoseconds
+constexpr int64_t kMostBlockRows = 8 * kOnlineBatchRows;
+/// Guessed width of a text or list, and of an encoded key.
+constexpr int64_t kVariableWidth = 64;
+
+int64_t WidthOf(const arrow::DataType& type) {
+  return type.byte_width() > 0 ? type.byte_width() : kVariableWidth;
+}
+
+std::vector<std::string> FeatureNames(const FeatureView& view) {
+  std::vector<std::string> names;
+  for (const Field& field : view.schema) names.push_back(field.name);
+  return names;
+}
+
+}  // namespace
+
+Result<EntityKeyEncoder> EntityKeysOf(const Definitions& definitions, const FeatureView& view) {
+  GNOMON_ASSIGN_OR_RETURN(auto join_keys, JoinKeys(definitions, view));
+  std::vector<ValueType> types;
+  for (const std::string& name : view.entities)
+    types.push_back(definitions.FindEntity(name)->value_type);
+  return EntityKeyEncoder::Make(std::move(join_keys), std::move(types));
+}
+
+Result<std::unique_ptr<LatestMaterialization>> LatestMaterialization::Make(
+    const Context& context, const Definitions& definitions, const FeatureView& view,
+    const OfflineStore& store, int64_t start, int64_t end, MaterializationResult* result) {
+  const std::vector<std::string> names = FeatureNames(view);
+  const SourceRange range{.min = start, .max = end, .created_before = {}};
+  SourceReads reads;
+  GNOMON_ASSIGN_OR_RETURN(
+      ViewSource source, ViewSource::Open(context, definitions, view, store, names, range, &reads));
+  GNOMON_ASSIGN_OR_RETURN(EntityKeyEncoder encoder, EntityKeysOf(definitions, view));
+  std::unique_ptr<LatestMaterialization> made(
+      new LatestMaterialization(context, std::move(source), std::move(encoder)));
+  GNOMON_ASSIGN_OR_RETURN(made->features_, made->source_.Columns(names));
+  made->row_bytes_ = kVariableWidth;
+  for (const int column : made->features_)
+    made->row_bytes_ += 2 * WidthOf(*made->source_.table()->schema()->field(column)->type());
+
+  GNOMON_ASSIGN_OR_RETURN(made->newest_, NewestRows::Make(context, made->source_));
+  ViewScanStats stats;
+  GNOMON_RETURN_NOT_OK(ScanView(
+      context, made->source_, ScanOf(range),
+      [&](const ViewBatch& batch) { return made->newest_->Add(batch); }, &stats));
+  made->newest_->Finish();
+  result->source_rows = stats.rows;
+  result->skipped_rows = stats.null_times + made->newest_->null_keys();
+  return made;
+}
+
+/// Whole batches, so that the memory limit does not change what is written together.
+int64_t LatestMaterialization::BlockRows() const {
+  if (context_.memory == nullptr || context_.memory->limit() == 0) return kMostBlockRows;
+  const int64_t available = context_.memory->limit() - context_.memory->used();
+  const int64_t fitting = available / (4 * row_bytes_) / kOnlineBatchRows * kOnlineBatchRows;
+  return std::clamp(fitting, kOnlineBatchRows, kMostBlockRows);
+}
+
+Result<std::optional<OnlineBlock>> LatestMaterialization::NextBlock() {
+  const std::vector<NewestRow>& rows = newest_->rows();
+  if (next_row_ == rows.size()) return std::nullopt;
+  const size_t count = std::min(static_cast<size_t>(BlockRows()), rows.size() - next_row_);
+  OnlineBlock block;
+  block.memory = MemoryReservation(context_.memory);
+  GNOMON_RETURN_NOT_OK(block.memory.Grow(static_cast<int64_t>(count) * row_bytes_));
+  std::vector<int64_t> numbers;
+  for (const NewestRow& row : std::span(rows).subspan(next_row_, count)) {
+    numbers.push_back(row.number);
+    // Rounded up, so that "not after t" holds for microseconds exactly when it holds for the time.
+    block.event_times.push_back(
+        pit::CeilToUnit(pit::ToNanos(row.time, source_.time_unit()), kMicro));
+    const bool created = row.created != std::numeric_limits<int64_t>::min();
+    block.created_times.push_back(
+        created ? pit::FloorToUnit(pit::ToNanos(row.created, source_.created_unit()), kMicro)
+                : row.created);
+  }
+  next_row_ += count;
+  GNOMON_RETURN_NOT_OK(AddKeys(numbers, &block));
+  GNOMON_RETURN_NOT_OK(AddFeatures(numbers, &block));
+  const int64_t bytes = arrow::util::TotalBufferSize(*block.values) +
+                        static_cast<int64_t>(block.key_bytes.capacity()) +
+                        static_cast<int64_t>(count) * kVariableWidth;
+  GNOMON_RETURN_NOT_OK(block.memory.Grow(std::max<int64_t>(0, bytes - block.memory.bytes())));
+  block.memory.Shrink(block.memory.bytes() - bytes);
+  return block;
+}
+
+Status LatestMaterialization::AddKeys(std::span<const int64_t> numbers, OnlineBlock* block) const {
+  GNOMON_ASSIGN_OR_RETURN(const auto keys,
+                          GatherViewRows(context_, source_, source_.keys(), numbers));
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const auto row = static_cast<int64_t>(i);
+    const Status encoded = encoder_.Encode(keys, row, &block->key_bytes).status();
+    if (!encoded.ok()) {
+      return WithContext(encoded, Concat("row ", RowInTable(numbers[i]), " of data source ",
+                                         Quoted(source_.source().name)));
+    }
+    block->key_ends.push_back(block->key_bytes.size());
+  }
+  return Status::OK();
+}
+
+int64_t LatestMaterialization::RowInTable(int64_t number) const {
+  return FirstRowOf(*source_.table(), number >> 32) + (number & 0xffff'ffff);
+}
+
+Status LatestMaterialization::AddFeatures(std::span<const int64_t> numbers,
+                                          OnlineBlock* block) const {
+  GNOMON_ASSIGN_OR_RETURN(auto columns, GatherViewRows(context_, source_, features_, numbers));
+  const FeatureView& view = source_.view();
+  arrow::FieldVector fields;
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const Field& field = view.schema[i];
+    GNOMON_ASSIGN_OR_RETURN(columns[i],
+                            CastSourceColumn(view, field.name, columns[i], field.dtype));
+    fields.push_back(arrow::field(field.name, columns[i]->type()));
+  }
+  block->values = arrow::RecordBatch::Make(
+      arrow::schema(std::move(fields)), static_cast<int64_t>(numbers.size()), std::move(columns));
+  return Status::OK();
+}
+
+}  // namespace gnomon::feature

@@ -1,0 +1,150 @@
+#include "feature/engine/stage_retrieval.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <arrow/record_batch.h>
+#include <arrow/table.h>
+#include <arrow/type.h>
+
+#include "base/log.h"
+#include "base/parallel.h"
+#include "base/text.h"
+#include "dataset/distributed/distributed.h"
+#include "feature/engine/retrieval_plan.h"
+#include "runtime/local/local_backend.h"
+#include "runtime/stage.h"
+
+namespace gnomon::feature {
+namespace {
+
+int NumWorkers(const RetrievalOptions& options) {
+  return options.join.max_workers > 0 ? static_cast<int>(options.join.max_workers) : NumCpus();
+}
+
+/// batch_engine's settings as those of a distributed plan. A job's partitions do not depend on the
+/// backend.
+dataset::DistributionOptions DistributionOf(const RetrievalOptions& options) {
+  const dataset::AsOfSettings& join = options.join;
+  const double partitions = NumWorkers(options) * std::max(1.0, join.max_parallelism_multiplier);
+  dataset::DistributionOptions distribution;
+  distribution.num_partitions = static_cast<int>(std::clamp(partitions, 1.0, 1024.0));
+  distribution.broadcast_bytes = join.enable_optimization ? join.broadcast_join_threshold : 0;
+  return distribution;
+}
+
+/// Rows with a null in a join key of some view, or without a time.
+int64_t CountNullKeys(const FeaturePlan& plan, const arrow::Table& entity_rows,
+                      const std::string& time) {
+  std::vector<bool> is_null(static_cast<size_t>(entity_rows.num_rows()), false);
+  const auto mark = [&](const std::string& name) {
+    size_t row = 0;
+    for (const auto& chunk : entity_rows.GetColumnByName(name)->chunks()) {
+      for (int64_t i = 0; i < chunk->length(); ++i, ++row) {
+        if (chunk->IsNull(i)) is_null[row] = true;
+      }
+    }
+  };
+  mark(time);
+  for (const PlannedView& planned : plan.views) std::ranges::for_each(planned.entity_columns, mark);
+  return std::ranges::count(is_null, true);
+}
+
+/// The command of a worker, with the plug-ins and what is to be found in them.
+std::vector<std::string> WorkerCommand(const Definitions& definitions,
+                                       const RetrievalOptions& options) {
+  std::vector<std::string> command = options.worker_command;
+  if (definitions.extensions == nullptr || options.plugins.empty()) return command;
+  if (command.empty()) command = {"/proc/self/exe", "worker", "--fd", "{fd}"};
+  for (size_t i = 0; i < options.plugins.size(); ++i) {
+    command.emplace_back("--plugin");
+    command.push_back(options.plugins[i]);
+    command.emplace_back("--plugin-id");
+    command.push_back(i < definitions.extensions->plugins.size()
+                          ? definitions.extensions->plugins[i].id
+                          : std::string());
+  }
+  return command;
+}
+
+/// Entity rows of the right columns, none of them.
+Result<std::shared_ptr<arrow::Table>> NoEntityRows(const FeaturePlan& plan) {
+  arrow::FieldVector fields;
+  for (const auto* list : {&plan.entity_fields, &plan.request_fields}) {
+    for (const Field& field : *list) {
+      const bool known = std::ranges::any_of(
+          fields, [&](const auto& other) { return other->name() == field.name; });
+      if (!known) fields.push_back(arrow::field(field.name, field.dtype.ToArrow()));
+    }
+  }
+  fields.push_back(
+      arrow::field("event_timestamp", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC")));
+  return arrow::Table::MakeEmpty(arrow::schema(std::move(fields)));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<arrow::Table>> RetrieveByStages(
+    const Context& context, runtime::Backend& backend, const FeaturePlan& plan,
+    const OfflineStore& store, const std::shared_ptr<arrow::Table>& entity_rows,
+    const RetrievalOptions& options, RetrievalStats* stats) {
+  GNOMON_ASSIGN_OR_RETURN(const dataset::Plan lowered,
+                          LowerRetrieval(context, plan, store, entity_rows, options));
+  GNOMON_ASSIGN_OR_RETURN(const auto result, dataset::ExecuteDistributed(context, backend, lowered,
+                                                                         DistributionOf(options)));
+  arrow::RecordBatchVector batches;
+  while (true) {
+    GNOMON_ASSIGN_OR_RETURN(auto batch, result->Next());
+    if (batch == nullptr) break;
+    batches.push_back(std::move(batch));
+  }
+  if (stats != nullptr) {
+    GNOMON_ASSIGN_OR_RETURN(const std::string time, EventTimestampColumn(*entity_rows->schema()));
+    stats->entity_rows = entity_rows->num_rows();
+    stats->null_key_rows = CountNullKeys(plan, *entity_rows, time);
+    if (stats->null_key_rows > 0) {
+      LogWarning("feature",
+                 Concat("entity rows with a null join key or timestamp get null features: ",
+                        stats->null_key_rows));
+    }
+    stats->joins.emplace_back("stages", Concat(result->stats().tasks, " tasks, ",
+                                               result->stats().rows, " rows in their blocks"));
+  }
+  return arrow::Table::FromRecordBatches(result->schema(), batches);
+}
+
+Result<std::shared_ptr<arrow::Table>> RetrieveInProcesses(
+    const Context& context, const FeaturePlan& plan, const OfflineStore& store,
+    const std::shared_ptr<arrow::Table>& entity_rows, const RetrievalOptions& options,
+    RetrievalStats* stats) {
+  runtime::StageRegistry registry;
+  GNOMON_RETURN_NOT_OK(dataset::RegisterPlanStages(registry, nullptr));
+  GNOMON_ASSIGN_OR_RETURN(
+      const auto backend,
+      runtime::MakeLocalBackend(registry,
+                                {.isolation = runtime::Isolation::kProcess,
+                                 .max_workers = NumWorkers(options),
+                                 .memory = context.memory,
+                                 .worker_command = WorkerCommand(*plan.definitions, options)}));
+  return RetrieveByStages(context, *backend, plan, store, entity_rows, options, stats);
+}
+
+std::string ExplainStages(const Context& context, const FeaturePlan& plan,
+                          const OfflineStore& store, const RetrievalOptions& options) {
+  const auto explain = [&]() -> Result<std::string> {
+    GNOMON_ASSIGN_OR_RETURN(const auto entity_rows, NoEntityRows(plan));
+    GNOMON_ASSIGN_OR_RETURN(const dataset::Plan lowered,
+                            LowerRetrieval(context, plan, store, entity_rows, options));
+    return dataset::ExplainDistributed(lowered, DistributionOf(options));
+  };
+  const auto text = explain();
+  if (!text.ok() && KindOf(text.status()) == ErrorKind::kUnsupported)
+    return Concat("  runs in this process, not in workers: ", text.status().message(), "\n");
+  if (!text.ok()) return Concat("  cannot run as stages: ", text.status().message(), "\n");
+  std::string lines =
+      Concat("  stages in ", NumWorkers(options), " worker processes (isolation: process):\n");
+  for (const std::string& line : Split(Trim(*text), '\n')) lines += Concat("    ", line, "\n");
+  return lines;
+}
+
+}  // namespace gnomon::feature

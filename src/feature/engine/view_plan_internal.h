@@ -1,0 +1,59 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/context.h"
+#include "base/error.h"
+#include "dataset/plan.h"
+#include "feature/definition/definition.h"
+#include "feature/engine/retrieval.h"
+#include "feature/offline/offline_store.h"
+#include "feature/plan/feature_plan.h"
+
+namespace gnomon::feature {
+
+/// The rows of views as plans.
+class ViewPlanner {
+ public:
+  /// All outlive the planner.
+  ViewPlanner(const Context& context, const Definitions& definitions, const OfflineStore& store,
+              std::optional<int64_t> created_before)
+      : context_(context),
+        definitions_(definitions),
+        store_(store),
+        created_before_(created_before) {}
+
+  /// The rows of a view after its transformations and its filter, in input order: its join keys,
+  /// times and at least `columns`. Rows that no time between `min` and `max` (microseconds; absent:
+  /// unbounded) can see may be missing. Rows that were created too late may still be there.
+  Result<dataset::Plan> RowsOf(const FeatureView& view, const std::vector<std::string>& columns,
+                               std::optional<int64_t> min, std::optional<int64_t> max) const;
+
+ private:
+  Result<dataset::Plan> Scan(const FeatureView& view, const DataSource& source,
+                             const std::vector<std::string>& columns) const;
+  Result<dataset::Plan> ParentRows(const FeatureView& view,
+                                   const std::vector<std::string>& columns) const;
+  Result<dataset::Plan> PlainParentRows(const FeatureView& parent,
+                                        const std::vector<std::string>& features) const;
+  Result<dataset::Plan> JoinedParentRows(const FeatureView& view,
+                                         const std::vector<std::string>& columns) const;
+
+  const Context& context_;
+  const Definitions& definitions_;
+  const OfflineStore& store_;
+  const std::optional<int64_t> created_before_;
+};
+
+/// `labels` with the planned features of each view behind their columns, named by `names`: view,
+/// then feature. `time` is the labels' time column, whose values lie between `min` and `max`.
+Result<dataset::Plan> AddViewColumns(const Context& context, const FeaturePlan& plan,
+                                     const OfflineStore& store, dataset::Plan labels,
+                                     const std::string& time, std::optional<int64_t> min,
+                                     std::optional<int64_t> max,
+                                     const std::vector<std::vector<std::string>>& names,
+                                     const RetrievalOptions& options);
+
+}  // namespace gnomon::feature

@@ -1,0 +1,216 @@
+#include <algorithm>
+#include <functional>
+#include <unordered_map>
+#include <utility>
+
+#include <arrow/type.h>
+
+#include "base/text.h"
+#include "feature/online/postgres_rows_internal.h"
+
+namespace gnomon::feature::internal {
+namespace {
+
+using sql::Postgres;
+using sql::PostgresParameters;
+using sql::PostgresResult;
+
+constexpr size_t kMaxIdleDecoders = 16;  // of a table
+
+// The columns of the one statement.
+enum Column { kRead, kKey, kEvent, kSchema, kValue, kTime, kFeature };
+
+/// All features are found faster by the key alone. Without a feature to read, any of them tells
+/// that the entity is there.
+bool FiltersFeatures(const OnlineRead& read) {
+  return !read.fields.empty() &&
+         std::cmp_less(read.fields.size(), read.table->schema->num_fields());
+}
+
+std::string StatementOf(std::span<const OnlineRead> reads, std::span<const PostgresTable> tables) {
+  std::string text;
+  int parameter = 0;
+  for (size_t i = 0; i < reads.size(); ++i) {
+    if (i > 0) text += " UNION ALL ";
+    if (tables[i].id != 0) {
+      text += Concat("SELECT ", i, ", entity_key, event_ts, schema_id, value, NULL::timestamptz, ",
+                     "NULL::text FROM ", tables[i].packed, " WHERE entity_key = ANY($", ++parameter,
+                     ")");
+      continue;
+    }
+    text += Concat("SELECT ", i, ", entity_key, NULL::bigint, NULL::bigint, value, event_ts, ",
+                   "feature_name FROM ", tables[i].feast, " WHERE entity_key = ANY($", ++parameter,
+                   ")");
+    if (FiltersFeatures(reads[i])) text += Concat(" AND feature_name = ANY($", ++parameter, ")");
+  }
+  return text;
+}
+
+/// The asked keys as they are stored; the texts live as long as this.
+struct StoredKeys {
+  std::vector<std::string> texts;
+  std::vector<std::string_view> keys;
+
+  StoredKeys(const OnlineRead& read, const PostgresTable& table, const LayoutOptions& options) {
+    if (table.id != 0 || options.key_version >= 3) {
+      keys.assign(read.keys.begin(), read.keys.end());
+      return;
+    }
+    texts.reserve(read.keys.size());
+    for (const std::string_view key : read.keys)
+      texts.push_back(FeastKey(key, options.key_version));
+    keys.assign(texts.begin(), texts.end());
+  }
+};
+
+/// The result's rows of one read by key: a key's rows are a chain.
+class RowsByKey {
+ public:
+  RowsByKey(const PostgresResult& result, std::span<const int64_t> rows)
+      : next_(rows.empty() ? 0 : static_cast<size_t>(rows.back() - rows.front() + 1), -1),
+        base_(rows.empty() ? 0 : rows.front()) {
+    chains_.reserve(rows.size());
+    for (const int64_t row : rows) {
+      const auto [chain, added] =
+          chains_.try_emplace(result.Bytes(row, kKey), Chain{.first = row, .last = row});
+      if (added) continue;
+      next_[static_cast<size_t>(chain->second.last - base_)] = row;
+      chain->second.last = row;
+    }
+  }
+  int64_t First(std::string_view key) const {
+    const auto chain = chains_.find(key);
+    return chain == chains_.end() ? -1 : chain->second.first;
+  }
+  int64_t Next(int64_t row) const { return next_[static_cast<size_t>(row - base_)]; }
+
+ private:
+  struct Chain {
+    int64_t first;
+    int64_t last;
+  };
+  std::unordered_map<std::string_view, Chain> chains_;
+  std::vector<int64_t> next_;
+  int64_t base_;
+};
+
+Result<OnlineValues> TakePacked(const PostgresResult& result, const RowsByKey& rows,
+                                const OnlineRead& read, int64_t table,
+                                const PackedRows::LoadSchema& load, PostgresSchemas* schemas) {
+  PackedRows decoder = schemas->TakeDecoder(table);
+  GNOMON_RETURN_NOT_OK(decoder.Start(read));
+  OnlineValues values;
+  values.found.resize(read.keys.size());
+  values.event_times.resize(read.keys.size());
+  for (size_t i = 0; i < read.keys.size(); ++i) {
+    const int64_t row = rows.First(read.keys[i]);
+    if (row < 0 || read.keys[i].empty()) {
+      GNOMON_RETURN_NOT_OK(decoder.AppendMissing());
+      continue;
+    }
+    values.found[i] = true;
+    GNOMON_ASSIGN_OR_RETURN(values.event_times[i], result.Int64(row, kEvent));
+    GNOMON_ASSIGN_OR_RETURN(const int64_t schema, result.Int64(row, kSchema));
+    GNOMON_RETURN_NOT_OK(decoder.Append(schema, result.Bytes(row, kValue), load));
+  }
+  GNOMON_ASSIGN_OR_RETURN(values.columns, decoder.Finish());
+  schemas->GiveBack(table, std::move(decoder));
+  return values;
+}
+
+Result<OnlineValues> TakeFeast(const PostgresResult& result, const RowsByKey& rows,
+                               const OnlineRead& read, const StoredKeys& keys) {
+  GNOMON_ASSIGN_OR_RETURN(auto columns, FeastColumns::Make(*read.table, read.fields));
+  GNOMON_RETURN_NOT_OK(columns.Reserve(static_cast<int64_t>(read.keys.size())));
+  OnlineValues values;
+  values.found.resize(read.keys.size());
+  values.event_times.resize(read.keys.size());
+  for (size_t i = 0; i < read.keys.size(); ++i) {
+    int64_t row = keys.keys[i].empty() ? -1 : rows.First(keys.keys[i]);
+    for (; row >= 0; row = rows.Next(row)) {
+      GNOMON_ASSIGN_OR_RETURN(const int64_t time, result.Timestamptz(row, kTime));
+      values.event_times[i] = values.found[i] ? std::max(values.event_times[i], time) : time;
+      values.found[i] = true;
+      const int place = columns.PlaceOf(result.Bytes(row, kFeature));
+      if (place >= 0)
+        GNOMON_RETURN_NOT_OK(columns.Set(static_cast<size_t>(place), result.Bytes(row, kValue)));
+    }
+    GNOMON_RETURN_NOT_OK(columns.EndRow());
+  }
+  GNOMON_ASSIGN_OR_RETURN(values.columns, columns.Finish());
+  return values;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<arrow::Schema>> PostgresSchemas::Find(const Context& context, int64_t id,
+                                                             Postgres* connection) {
+  {
+    const MutexLock lock(mutex_);
+    const auto known = schemas_.find(id);
+    if (known != schemas_.end()) return known->second;
+  }
+  GNOMON_ASSIGN_OR_RETURN(auto schema, LoadPostgresSchema(context, id, connection));
+  const MutexLock lock(mutex_);
+  return schemas_.emplace(id, std::move(schema)).first->second;
+}
+
+PackedRows PostgresSchemas::TakeDecoder(int64_t table) {
+  const MutexLock lock(mutex_);
+  const auto idle = decoders_.find(table);
+  if (idle == decoders_.end()) return {};
+  PackedRows decoder = std::move(idle->second);
+  decoders_.erase(idle);
+  return decoder;
+}
+
+void PostgresSchemas::GiveBack(int64_t table, PackedRows decoder) {
+  const MutexLock lock(mutex_);
+  if (decoders_.count(table) < kMaxIdleDecoders) decoders_.emplace(table, std::move(decoder));
+}
+
+Result<std::vector<OnlineValues>> ReadPostgresRows(const Context& context,
+                                                   const LayoutOptions& options,
+                                                   std::span<const OnlineRead> reads,
+                                                   std::span<const PostgresTable> tables,
+                                                   PostgresSchemas* schemas, Postgres* connection) {
+  std::vector<StoredKeys> keys;
+  keys.reserve(reads.size());
+  PostgresParameters parameters;
+  for (size_t i = 0; i < reads.size(); ++i) {
+    const StoredKeys& stored = keys.emplace_back(reads[i], tables[i], options);
+    const std::vector<std::optional<std::string_view>> asked(stored.keys.begin(),
+                                                             stored.keys.end());
+    parameters.ByteaArray(asked);
+    if (tables[i].id != 0 || !FiltersFeatures(reads[i])) continue;
+    std::vector<std::optional<std::string_view>> names;
+    for (const int field : reads[i].fields)
+      names.emplace_back(reads[i].table->schema->field(field)->name());
+    parameters.TextArray(names);
+  }
+  GNOMON_ASSIGN_OR_RETURN(const auto result, connection->QueryPrepared(
+                                                 context, StatementOf(reads, tables), parameters));
+  std::vector<std::vector<int64_t>> rows(reads.size());
+  for (int64_t row = 0; row < result.num_rows(); ++row) {
+    GNOMON_ASSIGN_OR_RETURN(const int64_t read, result.Int64(row, kRead));
+    rows[static_cast<size_t>(read)].push_back(row);
+  }
+  const PackedRows::LoadSchema load = [&](int64_t schema) {
+    return schemas->Find(context, schema, connection);
+  };
+  std::vector<OnlineValues> values;
+  for (size_t i = 0; i < reads.size(); ++i) {
+    const RowsByKey by_key(result, rows[i]);
+    auto taken = tables[i].id != 0
+                     ? TakePacked(result, by_key, reads[i], tables[i].id, load, schemas)
+                     : TakeFeast(result, by_key, reads[i], keys[i]);
+    if (!taken.ok()) {
+      return WithContext(taken.status(), Concat("postgres ", connection->place(), ", view ",
+                                                Quoted(reads[i].table->view)));
+    }
+    values.push_back(*std::move(taken));
+  }
+  return values;
+}
+
+}  // namespace gnomon::feature::internal

@@ -1,0 +1,281 @@
+#include <chrono>
+#include <map>
+#include <optional>
+#include <thread>
+#include <unordered_set>
+#include <utility>
+
+#include "base/mutex.h"
+#include "base/text.h"
+#include "feature/online/redis_rows_internal.h"
+#include "feature/online/redis_store_internal.h"
+
+namespace gnomon::feature::internal {
+namespace {
+
+/// What a write keeps back at most before it sends something.
+constexpr size_t kBufferBytes = size_t{64} << 20;
+
+/// What a store and its open writers share; it lives as long as any of them.
+struct Shared {
+  Shared(RedisOptions redis, const RepositoryConfig::OnlineStore& config,
+         const LayoutOptions& layout_options)
+      : pool(std::move(redis), config.max_connections),
+        layout(layout_options),
+        key_ttl_seconds(config.key_ttl_seconds) {}
+  RedisPool pool;
+  const LayoutOptions layout;
+  const int64_t key_ttl_seconds;
+};
+
+class RedisWriter : public OnlineWriter {
+ public:
+  RedisWriter(std::shared_ptr<Shared> shared, RedisRowWriter rows)
+      : shared_(std::move(shared)), rows_(std::move(rows)) {}
+
+  Status Write(const Context& context, const OnlineRows& rows) override {
+    GNOMON_RETURN_NOT_OK(context.Check());
+    GNOMON_RETURN_NOT_OK(CheckOpen());
+    Status status = rows_->Add(context, rows);
+    if (status.ok() && rows_->num_bytes() > kBufferBytes) status = Send(context);
+    if (!status.ok()) rows_.reset();
+    return status;
+  }
+
+  Status Commit(const Context& context) override {
+    GNOMON_RETURN_NOT_OK(context.Check());
+    GNOMON_RETURN_NOT_OK(CheckOpen());
+    Status status = Send(context);
+    rows_.reset();
+    return status;
+  }
+
+ private:
+  Status CheckOpen() const {
+    if (rows_.has_value()) return Status::OK();
+    return Error(ErrorKind::kInternal,
+                 "the online write has ended: it was committed or has failed");
+  }
+
+  Status Send(const Context& context) {
+    const Status status = shared_->pool.Run(
+        context, [&](RedisClient* client) { return rows_->Send(context, client); });
+    if (status.ok()) rows_->Clear();
+    return status;
+  }
+
+  std::shared_ptr<Shared> shared_;
+  std::optional<RedisRowWriter> rows_;
+};
+
+class RedisStore : public OnlineStore {
+ public:
+  explicit RedisStore(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
+
+  Status Prepare(const Context& context, std::span<const OnlineTable> tables) override {
+    return shared_->pool.Run(context, [&](RedisClient* client) -> Status {
+      for (const OnlineTable& table : tables)
+        GNOMON_RETURN_NOT_OK(PrepareRedisTable(context, shared_->layout, table, client));
+      return Status::OK();
+    });
+  }
+
+  Status DropExcept(const Context& context, const std::string& project,
+                    std::span<const std::string> keep) override {
+    return shared_->pool.Run(context, [&](RedisClient* client) {
+      return DropRedisTables(context, project, keep, client);
+    });
+  }
+
+  Status Teardown(const Context& context, const std::string& project) override {
+    return DropExcept(context, project, {});
+  }
+
+  Result<std::unique_ptr<OnlineWriter>> BeginWrite(const Context& context,
+                                                   const OnlineTable& table) override {
+    RedisTable found;
+    GNOMON_RETURN_NOT_OK(shared_->pool.Run(context, [&](RedisClient* client) -> Status {
+      GNOMON_ASSIGN_OR_RETURN(found, Find(context, table, client));
+      return Status::OK();
+    }));
+    GNOMON_ASSIGN_OR_RETURN(
+        auto rows, RedisRowWriter::Make(table, found, shared_->layout, shared_->key_ttl_seconds));
+    return std::make_unique<RedisWriter>(shared_, std::move(rows));
+  }
+
+  Result<std::vector<OnlineValues>> Read(const Context& context,
+                                         std::span<const OnlineRead> reads) override {
+    GNOMON_RETURN_NOT_OK(context.Check());
+    std::vector<OnlineValues> values;
+    if (reads.empty()) return values;
+    GNOMON_RETURN_NOT_OK(shared_->pool.Run(context, [&](RedisClient* client) -> Status {
+      GNOMON_ASSIGN_OR_RETURN(values, ReadWith(context, reads, client));
+      return Status::OK();
+    }));
+    return values;
+  }
+
+  Status Update(const Context& context, const OnlineRead& read,
+                const std::function<Result<OnlineRows>(const OnlineValues&)>& change) override {
+    for (;;) {
+      GNOMON_RETURN_NOT_OK(context.Check());
+      bool changed = false;
+      GNOMON_RETURN_NOT_OK(shared_->pool.RunOnce(context, [&](RedisClient* client) -> Status {
+        GNOMON_ASSIGN_OR_RETURN(changed, TryUpdate(context, read, change, client));
+        return Status::OK();
+      }));
+      if (changed) return Status::OK();
+      std::this_thread::sleep_for(std::chrono::microseconds(100));  // another writer was faster
+    }
+  }
+
+  Result<int64_t> CountRows(const Context& context, const OnlineTable& table) override {
+    GNOMON_RETURN_NOT_OK(context.Check());
+    std::unordered_set<size_t> keys;  // a scan may name a key twice
+    GNOMON_RETURN_NOT_OK(shared_->pool.Run(context, [&](RedisClient* client) -> Status {
+      keys.clear();
+      GNOMON_ASSIGN_OR_RETURN(const RedisTable found, Find(context, table, client));
+      const auto add = [&](std::span<const std::string> names) {
+        for (const std::string& name : names) keys.insert(std::hash<std::string>()(name));
+      };
+      if (found.id != 0) {
+        return ScanRedis(context, Concat(RedisRowPrefix(table.project, found.id), "*"), client,
+                         [&](std::span<const std::string> names) -> Result<bool> {
+                           add(names);
+                           return true;
+                         });
+      }
+      return ScanRedis(context, Concat("*", table.project), client,
+                       [&](std::span<const std::string> names) -> Result<bool> {
+                         GNOMON_ASSIGN_OR_RETURN(const auto hashes,
+                                                 FeastHashesOf(context, table, names, client));
+                         add(hashes);
+                         return true;
+                       });
+    }));
+    return static_cast<int64_t>(keys.size());
+  }
+
+ private:
+  using TableName = std::pair<std::string, std::string>;
+
+  Result<RedisTable> Find(const Context& context, const OnlineTable& table, RedisClient* client) {
+    AskForTable(table, client->connection.get());
+    GNOMON_ASSIGN_OR_RETURN(const auto entry, client->connection->Next(context));
+    GNOMON_ASSIGN_OR_RETURN(const auto found,
+                            TableOf(entry, shared_->layout, table, client->connection->place()));
+    if (!found.has_value()) return NotInRedis(table, client->connection->place());
+    return *found;
+  }
+
+  /// What was found last time; absent when any of the tables is new to us.
+  std::optional<std::vector<RedisTable>> Remembered(std::span<const OnlineRead> reads) {
+    const MutexLock lock(mutex_);
+    std::vector<RedisTable> tables;
+    for (const OnlineRead& read : reads) {
+      const auto known = tables_.find(TableName(read.table->project, read.table->view));
+      if (known == tables_.end()) return std::nullopt;
+      tables.push_back(known->second);
+    }
+    return tables;
+  }
+
+  /// Asks for the rows where they were last time, and whether they still lie there: one round
+  /// trip, unless a table was made anew.
+  Result<std::vector<OnlineValues>> ReadWith(const Context& context,
+                                             std::span<const OnlineRead> reads,
+                                             RedisClient* client) {
+    RedisConnection* connection = client->connection.get();
+    const RedisRowReader reader(shared_->layout, reads);
+    const auto remembered = Remembered(reads);
+    for (const OnlineRead& read : reads) AskForTable(*read.table, connection);
+    if (remembered.has_value()) reader.Ask(*remembered, connection);
+    std::vector<RedisTable> tables;
+    Status failed;
+    for (const OnlineRead& read : reads) {
+      GNOMON_ASSIGN_OR_RETURN(const auto entry, connection->Next(context));
+      const auto found = TableOf(entry, shared_->layout, *read.table, connection->place());
+      if (failed.ok()) failed = found.status();
+      if (failed.ok() && !found->has_value()) failed = NotInRedis(*read.table, connection->place());
+      if (failed.ok()) tables.push_back(**found);
+    }
+    if (failed.ok() && remembered == tables) return reader.Take(context, tables, client);
+    if (remembered.has_value()) GNOMON_RETURN_NOT_OK(reader.Skip(context, *remembered, connection));
+    GNOMON_RETURN_NOT_OK(failed);
+    {
+      const MutexLock lock(mutex_);
+      for (size_t i = 0; i < reads.size(); ++i)
+        tables_[TableName(reads[i].table->project, reads[i].table->view)] = tables[i];
+    }
+    reader.Ask(tables, connection);
+    return reader.Take(context, tables, client);
+  }
+
+  /// False when a row was changed by others meanwhile.
+  Result<bool> TryUpdate(const Context& context, const OnlineRead& read,
+                         const std::function<Result<OnlineRows>(const OnlineValues&)>& change,
+                         RedisClient* client) {
+    RedisConnection* connection = client->connection.get();
+    GNOMON_ASSIGN_OR_RETURN(const RedisTable table, Find(context, *read.table, client));
+    std::vector<std::string> keys;
+    for (const std::string_view key : read.keys) {
+      keys.push_back(table.id != 0
+                         ? RedisRowPrefix(read.table->project, table.id) + std::string(key)
+                         : FeastKey(key, shared_->layout.key_version) + read.table->project);
+    }
+    std::vector<std::string_view> watch{"WATCH"};
+    watch.insert(watch.end(), keys.begin(), keys.end());
+    if (!keys.empty()) connection->Append(watch);
+    if (!keys.empty()) GNOMON_RETURN_NOT_OK(connection->NextOk(context).status());
+    auto rows = Changed(context, read, table, change, client);
+    if (!rows.ok() || rows->empty()) {
+      GNOMON_RETURN_NOT_OK(connection->Run(context, {"UNWATCH"}).status());
+      GNOMON_RETURN_NOT_OK(rows.status());
+      return true;
+    }
+    GNOMON_RETURN_NOT_OK(rows->Begin(context, client));
+    size_t pieces = 0;
+    connection->Append({"MULTI"});
+    for (size_t begin = 0; begin < rows->num_rows(); ++pieces) begin += rows->Append(begin, client);
+    connection->Append({"EXEC"});
+    for (size_t i = 0; i < 1 + pieces * rows->num_answers_of_piece(); ++i)
+      GNOMON_RETURN_NOT_OK(connection->Next(context).status());  // QUEUED; EXEC tells what was not
+    GNOMON_ASSIGN_OR_RETURN(const auto done, connection->NextOk(context));
+    if (done.is_nil()) return false;
+    for (size_t i = 0; i < done.size(); ++i)
+      GNOMON_RETURN_NOT_OK(done.At(i).ToStatus(connection->place()));
+    return true;
+  }
+
+  Result<RedisRowWriter> Changed(
+      const Context& context, const OnlineRead& read, const RedisTable& table,
+      const std::function<Result<OnlineRows>(const OnlineValues&)>& change, RedisClient* client) {
+    const RedisRowReader reader(shared_->layout, {&read, 1});
+    reader.Ask({&table, 1}, client->connection.get());
+    GNOMON_ASSIGN_OR_RETURN(const auto stored, reader.Take(context, {&table, 1}, client));
+    GNOMON_ASSIGN_OR_RETURN(const OnlineRows rows, change(stored.front()));
+    GNOMON_ASSIGN_OR_RETURN(auto writer, RedisRowWriter::Make(*read.table, table, shared_->layout,
+                                                              shared_->key_ttl_seconds));
+    if (!rows.keys.empty()) GNOMON_RETURN_NOT_OK(writer.Add(context, rows));
+    return writer;
+  }
+
+  const std::shared_ptr<Shared> shared_;
+  Mutex mutex_;
+  std::map<TableName, RedisTable> tables_ GNOMON_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+Result<std::unique_ptr<OnlineStore>> OpenRedisStore(const RepositoryConfig::OnlineStore& config) {
+  GNOMON_ASSIGN_OR_RETURN(const LayoutOptions layout, LayoutOptionsOf(config));
+  RedisOptions options{.host = config.host.empty() ? "localhost" : config.host,
+                       .port = config.port == 0 ? 6379 : config.port,
+                       .database = config.database,
+                       .user = config.user,
+                       .password = config.password,
+                       .timeout_seconds = config.socket_timeout_seconds};
+  return std::make_unique<RedisStore>(std::make_shared<Shared>(std::move(options), config, layout));
+}
+
+}  // namespace gnomon::feature::internal
