@@ -122,6 +122,7 @@ int RunAction(Session& session, const GlobalFlags& flags, const Action& action,
     limit = *given;
     session.memory_limit_given = true;
   }
+  ReturnFreedMemory(limit);
   MemoryBudget memory("process", limit);
   session.context.stop = signals.token();
   session.context.metrics = &session.metrics;

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include <arrow/record_batch.h>
+#include <malloc.h>
 
 #include "base/files.h"
 #include "base/text.h"
@@ -19,8 +20,15 @@ Result<std::unique_ptr<feature::FeatureStore>> Session::OpenStore() {
     repository_memory =
         std::make_unique<MemoryBudget>("memory_limit of feature_store.yaml", limit, context.memory);
     context.memory = repository_memory.get();
+    ReturnFreedMemory(limit);
   }
   return store;
+}
+
+void ReturnFreedMemory(int64_t limit) {
+  constexpr int64_t kSmallLimit = int64_t{1} << 30;
+  constexpr int kMappedFrom = 1 << 20;
+  if (limit > 0 && limit < kSmallLimit) ::mallopt(M_MMAP_THRESHOLD, kMappedFrom);
 }
 
 void Print(std::string_view text) {

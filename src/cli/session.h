@@ -36,6 +36,10 @@ struct Session {
 /// Results go to standard output, everything else to standard error.
 void Print(std::string_view text);
 
+/// Below a small limit, freed columns go back to the system at once instead of staying with the
+/// allocator, where they would count: more CPU, less memory.
+void ReturnFreedMemory(int64_t limit);
+
 /// A table for people: columns padded, numbers to the right, nulls as "-".
 struct TextTable {
   std::vector<std::string> header;

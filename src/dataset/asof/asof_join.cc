@@ -84,6 +84,7 @@ class Join : public PointInTimeJoin {
   int64_t SlotBytes() const;
   Status MatchAll();
   Status GatherBlock();
+  Result<int64_t> ReserveForLeft();
   Result<std::shared_ptr<arrow::RecordBatch>> NextLeft();
 
   const Context context_;
@@ -102,6 +103,8 @@ class Join : public PointInTimeJoin {
   MemoryReservation block_memory_;
   int64_t row_ = 0;
   int64_t left_partition_ = -1;
+  int64_t left_rows_ = 0;  ///< of a batch; 0: not known yet
+  MemoryReservation left_memory_;
   std::unique_ptr<table::PartitionStream> left_stream_;
   std::shared_ptr<arrow::RecordBatch> left_batch_;
 };
@@ -245,15 +248,32 @@ Status Join::GatherBlock() {
   return Status::OK();
 }
 
+/// Left rows that are decoded together: a whole block where memory is plenty.
+Result<int64_t> Join::ReserveForLeft() {
+  const arrow::Schema& schema = *request_.left->schema();
+  int64_t row_bytes = 0;
+  for (const auto& field : schema.fields()) row_bytes += internal::ValueBytes(*field->type());
+  // What the output still holds of the batch before is counted, too.
+  row_bytes = 2 * std::max<int64_t>(1, row_bytes);
+  const int64_t fitting = internal::AvailableBytes(context_) / (8 * row_bytes);
+  const int64_t rows = std::clamp<int64_t>(fitting, 1024, request_.settings.block_rows);
+  left_memory_ = MemoryReservation(context_.memory);
+  GNOMON_RETURN_NOT_OK(left_memory_.Grow(std::min(rows, labels_.num_rows()) * row_bytes));
+  return rows;
+}
+
 /// The next rows of the left table; null at its end.
 Result<std::shared_ptr<arrow::RecordBatch>> Join::NextLeft() {
+  if (left_rows_ == 0) {
+    GNOMON_ASSIGN_OR_RETURN(left_rows_, ReserveForLeft());
+  }
   std::vector<int> columns;
   for (int i = 0; i < request_.left->schema()->num_fields(); ++i) columns.push_back(i);
   while (true) {
     if (left_stream_ == nullptr) {
       if (++left_partition_ >= request_.left->num_partitions()) return nullptr;
-      GNOMON_ASSIGN_OR_RETURN(left_stream_, request_.left->Scan(context_, left_partition_, columns,
-                                                                request_.settings.block_rows));
+      GNOMON_ASSIGN_OR_RETURN(left_stream_,
+                              request_.left->Scan(context_, left_partition_, columns, left_rows_));
     }
     GNOMON_ASSIGN_OR_RETURN(auto batch, left_stream_->Next());
     if (batch != nullptr && batch->num_rows() > 0) return batch;

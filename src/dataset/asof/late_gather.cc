@@ -106,13 +106,16 @@ class Gatherer {
 
 }  // namespace
 
+int64_t ValueBytes(const arrow::DataType& type) {
+  const int width = type.byte_width();
+  return width > 0 ? width : kVariableWidth;
+}
+
 int64_t RowBytes(const BoundFeatures& features) {
   // The pieces and the result, and the order of the winners.
   int64_t bytes = 48;
   for (const int column : features.features) {
-    const arrow::DataType& type = *features.table().schema()->field(column)->type();
-    const int width = type.byte_width();
-    bytes += 2 * (width > 0 ? width : kVariableWidth);
+    bytes += 2 * ValueBytes(*features.table().schema()->field(column)->type());
   }
   return bytes;
 }

@@ -13,6 +13,9 @@
 /// The second pass: the winning rows' features in label order.
 namespace gnomon::dataset::internal {
 
+/// Bytes of a value of the type in memory; of texts and lists by a guess.
+int64_t ValueBytes(const arrow::DataType& type);
+
 /// Bytes that a label's features take while they are gathered: texts and lists by a guess.
 int64_t RowBytes(const BoundFeatures& features);
 

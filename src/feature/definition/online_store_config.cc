@@ -3,50 +3,14 @@
 #include <utility>
 #include <vector>
 
-#include "base/files.h"
 #include "base/text.h"
 #include "feature/definition/online_store_config_internal.h"
+#include "feature/definition/store_keys_internal.h"
 
 namespace gnomon::feature {
 namespace {
 
 using OnlineStore = RepositoryConfig::OnlineStore;
-
-Status ReadText(const ConfigNode& section, std::string_view key, std::string* value) {
-  const ConfigNode member = section.Get(key);
-  if (member.is_null()) return Status::OK();
-  GNOMON_ASSIGN_OR_RETURN(*value, member.AsString());
-  return value->empty() ? member.ErrorHere("is empty") : Status::OK();
-}
-
-template <typename Integer>
-Status ReadInteger(const ConfigNode& section, std::string_view key, int64_t least, int64_t greatest,
-                   Integer* value) {
-  const ConfigNode member = section.Get(key);
-  if (member.is_null()) return Status::OK();
-  GNOMON_ASSIGN_OR_RETURN(const int64_t number, member.AsInt());
-  if (number < least || number > greatest)
-    return member.ErrorHere(Concat("must be between ", least, " and ", greatest, ", not ", number));
-  *value = static_cast<Integer>(number);
-  return Status::OK();
-}
-
-/// `password`, or `password_file`: the first line of a file.
-Status ReadPassword(const ConfigNode& node, OnlineStore* store) {
-  std::string text;
-  std::string file;
-  GNOMON_RETURN_NOT_OK(ReadText(node, "password", &text));
-  GNOMON_RETURN_NOT_OK(ReadText(node, "password_file", &file));
-  if (!file.empty()) {
-    if (!text.empty())
-      return node.Get("password_file").ErrorHere("stands beside password: give one of them");
-    auto content = ReadFile(file);
-    if (!content.ok()) return WithLocation(content.status(), node.Get("password_file").location());
-    text = content->substr(0, content->find_first_of("\r\n"));
-  }
-  if (!text.empty()) store->password = Secret(std::move(text));
-  return Status::OK();
-}
 
 /// The keys that every type has.
 const std::vector<std::string> kShared = {"type", "layout", "serve_expired", "value_counts_mb"};
@@ -76,32 +40,12 @@ Status ReadSqlite(const ConfigNode& node, OnlineStore* store) {
   return ReadText(node, "path", &store->path);
 }
 
-Status ReadPostgres(const ConfigNode& node, OnlineStore* store) {
-  GNOMON_RETURN_NOT_OK(node.CheckKeys(
-      WithShared({"host", "port", "database", "db_schema", "user", "password", "password_file",
-                  "sslmode", "sslkey_path", "sslcert_path", "sslrootcert_path", "max_conn"}),
-      {"conn_type", "min_conn", "keepalives_idle", "vector_enabled", "vector_len",
-       "enable_openai_compatible_store", "max_batched_result_rows"}));
-  for (const auto& [key, value] : std::vector<std::pair<std::string_view, std::string*>>{
-           {"host", &store->host},
-           {"database", &store->database},
-           {"db_schema", &store->db_schema},
-           {"user", &store->user},
-           {"sslmode", &store->sslmode},
-           {"sslkey_path", &store->sslkey},
-           {"sslcert_path", &store->sslcert},
-           {"sslrootcert_path", &store->sslrootcert}}) {
-    GNOMON_RETURN_NOT_OK(ReadText(node, key, value));
-  }
-  const std::vector<std::string> modes = {"disable", "allow",     "prefer",
-                                          "require", "verify-ca", "verify-full"};
-  if (!store->sslmode.empty() && std::ranges::find(modes, store->sslmode) == modes.end()) {
-    return node.Get("sslmode").ErrorHere(Concat("unknown sslmode ", Quoted(store->sslmode)),
-                                         Concat("modes: ", Join(modes, ", ")));
-  }
-  GNOMON_RETURN_NOT_OK(ReadInteger(node, "port", 1, 65'535, &store->port));
-  GNOMON_RETURN_NOT_OK(ReadInteger(node, "max_conn", 1, 10'000, &store->max_connections));
-  return ReadPassword(node, store);
+Status ReadPostgresStore(const ConfigNode& node, OnlineStore* store) {
+  GNOMON_RETURN_NOT_OK(
+      node.CheckKeys(WithShared(kPostgresKeys),
+                     {"conn_type", "min_conn", "keepalives_idle", "vector_enabled", "vector_len",
+                      "enable_openai_compatible_store", "max_batched_result_rows"}));
+  return ReadPostgres(node, store);
 }
 
 /// "true" and "1" of connection_string, which redis-py takes as they come.
@@ -192,7 +136,7 @@ Status ReadRedis(const ConfigNode& node, OnlineStore* store) {
   GNOMON_RETURN_NOT_OK(ReadInteger(node, "max_conn", 1, 10'000, &store->max_connections));
   GNOMON_RETURN_NOT_OK(ReadInteger(node, "key_ttl_seconds", 1, int64_t{100} * 366 * 86'400,
                                    &store->key_ttl_seconds));
-  return ReadPassword(node, store);
+  return ReadPassword(node, &store->password);
 }
 
 }  // namespace
@@ -213,7 +157,7 @@ Status ReadOnlineStoreKeys(const ConfigNode& node, OnlineStore* store) {
   } else if (!node.is_mapping()) {
     return Status::OK();
   } else if (store->type == "postgres") {
-    GNOMON_RETURN_NOT_OK(ReadPostgres(node, store));
+    GNOMON_RETURN_NOT_OK(ReadPostgresStore(node, store));
   } else {
     GNOMON_RETURN_NOT_OK(ReadSqlite(node, store));
   }
