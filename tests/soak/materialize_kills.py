@@ -1,32 +1,34 @@
 #!/usr/bin/env python3
-"""`materialize` is killed at random moments, again and again, until it has succeeded; the store is then that of a run that
-was never disturbed.
+"""`materialize` into every store and layout is killed at random moments, again and again, until it has succeeded; the
+store is then that of a run that was never disturbed, as sqlite3, psql and redis-cli see it.
 
 materialize_kills.py GNOMON. At least KILLS kills, and as many as fit into GNOMON_SOAK_SECONDS; counted by the phase that the
-job's record and the store show after each. The seed is printed; GNOMON_SOAK_SEED repeats it.
+job's record shows after each. The seed is printed; GNOMON_SOAK_SEED repeats it.
 """
 
 import collections
+import itertools
 import json
 import os
 import pathlib
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
+from online_dumps import PROJECT, PostgresStore, RedisStore, SqliteStore  # noqa: E402
 from program import KILLED, PROGRAM, SUCCESS, run, seconds, temporary_folder  # noqa: E402
+from services import Postgres, Redis  # noqa: E402
 
 KILLS = 100
 SECONDS = float(os.environ.get("GNOMON_SOAK_SECONDS", "0"))
 KEYS = 20_000
 COMMIT = 1_000
-STORE = """project: soak
+STORE = """project: {project}
 registry: {registry}
-online_store: {{type: sqlite, path: data/online.db}}
+online_store: {{{store}, layout: {layout}}}
 materialization: {{online_write_batch_size: {batch}}}
 """
 FEATURES = """entities: [{name: driver, join_keys: [driver_id]}]
@@ -35,27 +37,47 @@ feature_views:
   - {name: latest, entities: [driver], source: trips, schema: [{name: fare, dtype: Float64}]}
   - {name: window, entities: [driver], source: trips, aggregations: [{column: fare, function: sum, time_window: 7d, name: week}]}
 """
+VIEWS = {"latest": ("fare",), "window": ("week",)}
 INTERVAL = ("2026-01-01", "2026-01-05")
 REGISTRIES = ("data/registry.db", "{registry_type: sql, path: 'sqlite:///data/registry.sqlite'}")
 
 
-def make_repository(folder: pathlib.Path, registry: str) -> pathlib.Path:
-    folder.mkdir()
-    (folder / "feature_store.yaml").write_text(STORE.format(registry=registry, batch=COMMIT))
-    (folder / "features.yaml").write_text(FEATURES)
-    rows = [f"{key},{key % 97 + day},2026-01-0{day}T00:00:00Z" for day in (1, 3) for key in range(KEYS)]
-    (folder / "trips.csv").write_text("driver_id,fare,event_timestamp\n" + "\n".join(rows) + "\n")
-    run("-c", folder, "apply")
-    return folder
+class Place:
+    """A store in a layout, and what an undisturbed run leaves there."""
 
+    def __init__(self, temporary: pathlib.Path, store, layout: str):
+        self.store, self.layout = store, layout
+        self.name = f"{store.name} {layout}"
+        reference = self.make_repository(temporary / self.name.replace(" ", "_"), REGISTRIES[0])
+        begin = time.monotonic()
+        run("-c", reference, "materialize", *INTERVAL)
+        self.whole_seconds = time.monotonic() - begin
+        self.clean = self.dump(reference)
+        assert {view for view, _ in self.clean} == set(VIEWS), set(self.clean)
+        assert {len(rows) for rows in self.clean.values()} == {KEYS}, {key: len(rows) for key, rows in self.clean.items()}
 
-def stored(folder: pathlib.Path) -> dict:
-    database = sqlite3.connect(folder / "data" / "online.db")
-    tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    rows = {table.rsplit("_", 1)[1]: sorted(database.execute(f'SELECT entity_key, event_ts, created_ts, value FROM "{table}"'))
-            for table in tables if table.endswith(("_latest", "_window"))}
-    database.close()
-    return rows
+    def make_repository(self, folder: pathlib.Path, registry: str) -> pathlib.Path:
+        self.store.reset()
+        folder.mkdir()
+        (folder / "feature_store.yaml").write_text(STORE.format(project=PROJECT, registry=registry, store=self.store.yaml,
+                                                                layout=self.layout, batch=COMMIT))
+        (folder / "features.yaml").write_text(FEATURES)
+        rows = [f"{key},{key % 97 + day},2026-01-0{day}T00:00:00Z" for day in (1, 3) for key in range(KEYS)]
+        (folder / "trips.csv").write_text("driver_id,fare,event_timestamp\n" + "\n".join(rows) + "\n")
+        run("-c", folder, "apply")
+        return folder
+
+    def dump(self, folder: pathlib.Path) -> dict:
+        return self.store.dump(folder, VIEWS)
+
+    def check_parts(self, folder: pathlib.Path, job) -> None:
+        """What is stored is part of a clean run's rows, and all that the job calls committed is there."""
+        now = self.dump(folder)
+        for table, rows in now.items():
+            assert rows.items() <= self.clean[table].items(), f"{self.name}: {table} has rows of its own"
+        for each in job["progress"] if job else []:
+            stored = min((len(rows) for (view, _), rows in now.items() if view == each["view"]), default=0)
+            assert stored >= each["rows"], (self.name, each, stored)
 
 
 def newest_job(folder: pathlib.Path):
@@ -88,13 +110,16 @@ def kill_after(folder: pathlib.Path, delay: float) -> bool:
     return process.returncode == KILLED
 
 
-def check_parts(folder: pathlib.Path, clean: dict, job) -> None:
-    """What is stored is part of a clean run's rows, and all that the job calls committed is there."""
-    now = stored(folder)
-    for view, rows in now.items():
-        assert set(rows) <= set(clean[view]), f"{view} has rows of its own"
-    for each in job["progress"] if job else []:
-        assert len(now[each["view"]]) >= each["rows"], (each, len(now[each["view"]]))
+def complete_once(folder: pathlib.Path, place: Place, chance: random.Random, phases, resumed) -> None:
+    """Kills and repeats a run until one succeeds."""
+    while kill_after(folder, chance.uniform(0, 1.1 * place.whole_seconds)):
+        job = newest_job(folder)
+        phases[phase_of(job), place.name] += 1
+        place.check_parts(folder, job)
+    assert place.dump(folder) == place.clean, f"{place.name}: the store differs from that of an undisturbed run"
+    job = newest_job(folder)
+    assert job["state"] == "succeeded", job
+    resumed[job["resumed"]] += 1
 
 
 def main() -> None:
@@ -104,28 +129,19 @@ def main() -> None:
     phases = collections.Counter()
     resumed = collections.Counter()
     end = time.monotonic() + SECONDS
-    with temporary_folder() as temporary:
-        reference = make_repository(temporary / "clean", REGISTRIES[0])
-        begin = time.monotonic()
-        run("-c", reference, "materialize", *INTERVAL)
-        whole = time.monotonic() - begin
-        clean = stored(reference)
-        assert {view: len(rows) for view, rows in clean.items()} == {"latest": KEYS, "window": KEYS}
-        round_number = 0
-        while phases.total() < KILLS or time.monotonic() < end:
-            folder = make_repository(temporary / f"round{round_number}", REGISTRIES[round_number % 2])
-            round_number += 1
-            while kill_after(folder, chance.uniform(0, 1.1 * whole)):
-                job = newest_job(folder)
-                phases[phase_of(job)] += 1
-                check_parts(folder, clean, job)
-            assert stored(folder) == clean, "the store differs from that of a run that was never disturbed"
-            job = newest_job(folder)
-            assert job["state"] == "succeeded", job
-            resumed[job["resumed"]] += 1
+    with temporary_folder() as temporary, Postgres() as postgres, Redis() as redis:
+        places = [Place(temporary, store, layout) for layout in ("packed", "feast")
+                  for store in (SqliteStore(), PostgresStore(postgres), RedisStore(redis))]
+        for number in itertools.count():
+            if number % len(places) == 0 and phases.total() >= KILLS and time.monotonic() >= end:
+                break
+            place = places[number % len(places)]
+            folder = place.make_repository(temporary / "round", REGISTRIES[number // len(places) % 2])
+            complete_once(folder, place, chance, phases, resumed)
             subprocess.run(["rm", "-r", str(folder)], check=True, timeout=seconds(60))
-    for phase, count in sorted(phases.items()):
-        print(f"{count:5} killed {phase}")
+    for phase in sorted({phase for phase, _ in phases}):
+        counts = {place.name: phases[phase, place.name] for place in places if phases[phase, place.name]}
+        print(f"{sum(counts.values()):5} killed {phase}:", ", ".join(f"{name} {count}" for name, count in counts.items()))
     for times, count in sorted(resumed.items()):
         print(f"{count:5} stores complete after a job that was taken up {times} times")
     print(f"{phases.total()} kills; every store is that of an undisturbed run")
