@@ -77,6 +77,10 @@ std::string Listed(const std::vector<NamedExpression>& expressions) {
 std::string DescribeScan(const ScanSpec& spec) {
   std::string text = spec.files.empty() ? std::string("no files") : spec.files[0].path;
   if (spec.files.size() > 1) text += Concat(" and ", spec.files.size() - 1, " more files");
+  for (const ScanFile& file : spec.files) {
+    if (file.num_parts == 1) continue;
+    text += Concat(", part ", file.part + 1, " of ", file.num_parts, " of ", file.path);
+  }
   if (spec.columns) text += Concat(", columns: ", Listed(*spec.columns));
   if (!spec.predicates.empty()) text += Concat(", where: ", Join(spec.predicates, " and "));
   if (spec.limit) text += Concat(", limit: ", *spec.limit);
@@ -175,9 +179,11 @@ std::string DescribeSpec(const NodeSpec& node) {
       },
       [](const SampleSpec& spec) { return Concat(spec.fraction, ", seed ", spec.seed); },
       [](const WriteSpec& spec) {
-        return spec.partition_by.empty()
-                   ? spec.path
-                   : Concat(spec.path, ", partitioned by ", Listed(spec.partition_by));
+        std::string text = spec.path;
+        if (!spec.partition_by.empty())
+          text += Concat(", partitioned by ", Listed(spec.partition_by));
+        if (spec.rows_per_file > 0) text += Concat(", ", spec.rows_per_file, " rows a file");
+        return text;
       }};
   return std::visit(describe, node);
 }

@@ -40,6 +40,9 @@ struct ScanFile {
   int64_t modified_nanos = -1;
   /// Text of each partition column, null for hive's default partition.
   std::vector<std::optional<std::string>> partition_values = {};
+  /// Only part `part` of `num_parts` (table/file_part.h): whole row groups, in order.
+  int32_t part = 0;
+  int32_t num_parts = 1;
 };
 
 /// The file's column `source` is called `name` in the plan.
@@ -250,21 +253,27 @@ struct LimitSpec {
   int64_t offset = 0;
 };
 
-/// Row i is kept when a hash of (seed, i) falls below `fraction`. Order: the input's.
+/// Row i is kept when a hash of (seed, first_position + i) falls below `fraction`. Order: the
+/// input's.
 struct SampleSpec {
   double fraction = 1;
   uint64_t seed = 0;
+  int64_t first_position = 0;  ///< of an input that is a part of another one
 };
 
-/// Writes the input to `path`: a file, or with partition_by a folder of hive partitions, one file
-/// each. All of it appears or nothing; what stood there before is replaced. Rows: one a file, with
-/// its path and number of rows, by path.
+/// Writes the input to `path`: a file, or a folder of files, with partition_by of hive partitions.
+/// All of it appears or nothing; what stood there before is replaced. Rows: one a file, with its
+/// path and number of rows, by path.
 struct WriteSpec {
   std::string path;
   std::optional<table::FileFormat> format = {};  ///< otherwise from the suffix; Parquet for folders
   std::vector<std::string> partition_by = {};
   std::string compression = "snappy";
   int64_t row_group_rows = 1 << 20;
+  /// Above 0: a folder of files with so many rows each but the last, whose names sort in the order
+  /// of the rows. With partition_by every partition is cut like that. 0: one file, one a partition.
+  int64_t rows_per_file = 0;
+  int64_t first_file = 0;  ///< number of the first one, of an input that is a part of another one
 };
 
 using NodeSpec =

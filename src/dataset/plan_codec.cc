@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <limits>
 #include <unordered_map>
 
@@ -55,6 +56,8 @@ Status Write(const ScanSpec& spec, proto::DatasetScan* out) {
     item->set_format(FormatName(file.format));
     item->set_size(file.size);
     item->set_modified_nanos(file.modified_nanos);
+    item->set_part(file.part);
+    item->set_num_parts(file.num_parts);
     for (const auto& value : file.partition_values) {
       auto* text = item->add_partition_values();
       if (value) text->set_text(*value);
@@ -83,6 +86,8 @@ Result<NodeSpec> Read(const proto::DatasetScan& in) {
     GNOMON_ASSIGN_OR_RETURN(file.format, table::ParseFileFormat(item.format()));
     file.size = item.size();
     file.modified_nanos = item.modified_nanos();
+    file.part = item.part();
+    file.num_parts = std::max(1, item.num_parts());
     for (const auto& value : item.partition_values()) {
       file.partition_values.push_back(value.has_text() ? std::optional(value.text())
                                                        : std::nullopt);
@@ -161,6 +166,8 @@ void Write(const WriteSpec& spec, proto::DatasetWrite* out) {
   SetTexts(spec.partition_by, out->mutable_partition_by());
   out->set_compression(spec.compression);
   out->set_row_group_rows(spec.row_group_rows);
+  out->set_rows_per_file(spec.rows_per_file);
+  out->set_first_file(spec.first_file);
 }
 
 Result<NodeSpec> Read(const proto::DatasetWrite& in) {
@@ -172,6 +179,8 @@ Result<NodeSpec> Read(const proto::DatasetWrite& in) {
   spec.partition_by = Texts(in.partition_by());
   spec.compression = in.compression();
   spec.row_group_rows = in.row_group_rows();
+  spec.rows_per_file = in.rows_per_file();
+  spec.first_file = in.first_file();
   return spec;
 }
 
@@ -240,6 +249,7 @@ Status WriteSpecOf(const NodeSpec& node, proto::DatasetNode* out) {
         } else if constexpr (std::is_same_v<Spec, SampleSpec>) {
           out->mutable_sample()->set_fraction(spec.fraction);
           out->mutable_sample()->set_seed(spec.seed);
+          out->mutable_sample()->set_first_position(spec.first_position);
         } else {
           static_assert(std::is_same_v<Spec, WriteSpec>);
           Write(spec, out->mutable_write());
@@ -290,7 +300,8 @@ Result<NodeSpec> ReadSpecOf(const proto::DatasetNode& node, const PlanExtensions
     case Proto::kLimit:
       return LimitSpec{node.limit().limit(), node.limit().offset()};
     case Proto::kSample:
-      return SampleSpec{node.sample().fraction(), node.sample().seed()};
+      return SampleSpec{node.sample().fraction(), node.sample().seed(),
+                        node.sample().first_position()};
     case Proto::kWrite:
       return Read(node.write());
     case Proto::kAsofJoin:

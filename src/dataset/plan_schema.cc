@@ -112,6 +112,10 @@ SchemaResult CheckSpec(ScanSpec* spec, const std::vector<Plan>& /*inputs*/) {
   for (const ScanFile& file : spec->files) {
     if (file.partition_values.size() != num_partition_values)
       return Error(ErrorKind::kUser, "wrong number of partition values: ", file.path);
+    if (file.part < 0 || file.part >= file.num_parts) {
+      return Error(ErrorKind::kUser, "no part of ", file.num_parts, ": ", file.part, " of ",
+                   file.path);
+    }
   }
   for (const auto& [source, name] : spec->field_mapping) {
     GNOMON_RETURN_NOT_OK(FindColumn(*spec->file_schema, source, "field mapping").status());
@@ -200,6 +204,8 @@ SchemaResult CheckSpec(LimitSpec* spec, const std::vector<Plan>& inputs) {
 SchemaResult CheckSpec(SampleSpec* spec, const std::vector<Plan>& inputs) {
   if (!(spec->fraction >= 0 && spec->fraction <= 1))
     return Error(ErrorKind::kUser, "fraction is not in [0, 1]: ", spec->fraction);
+  if (spec->first_position < 0)
+    return Error(ErrorKind::kUser, "first_position is negative: ", spec->first_position);
   return inputs[0]->schema();
 }
 

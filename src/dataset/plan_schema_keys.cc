@@ -214,7 +214,10 @@ SchemaResult CheckSpec(WriteSpec* spec, const std::vector<Plan>& inputs) {
   if (spec->path.empty()) return Error(ErrorKind::kUser, "has no path");
   if (spec->row_group_rows <= 0)
     return Error(ErrorKind::kUser, "row_group_rows is not positive: ", spec->row_group_rows);
-  if (!spec->partition_by.empty() && table::IsObjectPath(spec->path)) {
+  if (spec->rows_per_file < 0 || spec->first_file < 0)
+    return Error(ErrorKind::kUser, "rows_per_file or first_file is negative");
+  const bool is_folder = !spec->partition_by.empty() || spec->rows_per_file > 0;
+  if (is_folder && table::IsObjectPath(spec->path)) {
     return MakeError(
         ErrorKind::kUnsupported,
         Concat("a folder of objects cannot take another's place at once: ", spec->path), {},
@@ -226,7 +229,7 @@ SchemaResult CheckSpec(WriteSpec* spec, const std::vector<Plan>& inputs) {
       spec->partition_by.size() == static_cast<size_t>(input.num_fields())) {
     return Error(ErrorKind::kUser, "partition_by leaves no column for the files");
   }
-  if (!spec->format && !spec->partition_by.empty()) spec->format = table::FileFormat::kParquet;
+  if (!spec->format && is_folder) spec->format = table::FileFormat::kParquet;
   if (!spec->format) {
     GNOMON_ASSIGN_OR_RETURN(spec->format, table::FormatOfPath(spec->path));
   }

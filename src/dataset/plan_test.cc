@@ -90,6 +90,8 @@ std::vector<Plan> EveryNode() {
   scan.files = {
       {"b/day=1/x.parquet", table::FileFormat::kParquet, 10, 20, {"1"}},
       {"b/day=__HIVE_DEFAULT_PARTITION__/y.csv", table::FileFormat::kCsv, -1, -1, {std::nullopt}}};
+  scan.files[0].part = 2;
+  scan.files[0].num_parts = 3;
   scan.declared = true;
   scan.field_mapping = {{"old", "new"}};
   scan.partition_schema = arrow::schema({arrow::field("day", arrow::int64())});
@@ -113,8 +115,8 @@ std::vector<Plan> EveryNode() {
   add(RepartitionSpec{4, {"store"}}, {sales});
   add(UnionSpec{}, {sales, sales});
   add(LimitSpec{5, 2}, {sales});
-  add(SampleSpec{0.25, 42}, {sales});
-  add(WriteSpec{"out", table::FileFormat::kCsv, {"dept"}, "none", 100}, {sales});
+  add(SampleSpec{0.25, 42, 7}, {sales});
+  add(WriteSpec{"out", table::FileFormat::kCsv, {"dept"}, "none", 100, 20, 3}, {sales});
   const auto at = arrow::field("at", arrow::timestamp(arrow::TimeUnit::MILLI));
   const Plan labels = ValueOf(
       MakeNode(InputSpec{"labels", arrow::schema({arrow::field("id", arrow::int64()), at})}));

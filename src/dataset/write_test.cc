@@ -118,6 +118,28 @@ TEST_CASE("no rows make a file without rows, and a folder without files") {
             ->num_rows() == 0);
 }
 
+TEST_CASE("a folder of files holds so many rows each, in the order of the names") {
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/out";
+  for (const int64_t rows : {0, 1, 10, 11, 95}) {
+    CAPTURE(rows);
+    const auto report = ValueOf(Dataset::Range(0, rows).WriteTo(
+        {}, {.path = path, .rows_per_file = 10}, {.batch_rows = 7}));
+    CHECK(report->num_rows() == std::max<int64_t>(1, (rows + 9) / 10));
+    CHECK_TABLE_EQ(Dataset::Read({}, path).Collect({}),
+                   ValueOf(Dataset::Range(0, rows).Collect({})));
+  }
+  CHECK(std::filesystem::exists(path + "/part-000009.parquet"));
+  CHECK_OK(Dataset::Range(0, 95)
+               .Derive("k", "id % 2")
+               .WriteTo({}, {.path = path, .partition_by = {"k"}, .rows_per_file = 20}));
+  CHECK(std::filesystem::exists(path + "/k=1/part-000002.parquet"));
+  CHECK(ValueOf(Dataset::Read({}, path + "/k=1/part-000002.parquet").Collect({}))->num_rows() == 7);
+  CHECK(ValueOf(Dataset::Read({}, path).Collect({}))->num_rows() == 95);
+  CHECK_ERROR(Dataset::Range(0, 1).WriteTo({}, {.path = path, .rows_per_file = -1}),
+              ErrorKind::kUser, "negative");
+}
+
 }  // namespace
 
 }  // namespace gnomon::dataset

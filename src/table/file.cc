@@ -192,6 +192,17 @@ Result<std::unique_ptr<TableReader>> TableReader::Open(const Context& context,
   return std::make_unique<FileSetReader>(context, std::move(files));
 }
 
+Result<std::unique_ptr<TableReader>> OpenFilePart(const Context& context, const std::string& path,
+                                                  const FilePart& part,
+                                                  const ReadOptions& options) {
+  GNOMON_CHECK(part.index >= 0 && part.index < part.count, "a part of a file");
+  GNOMON_ASSIGN_OR_RETURN(auto files, FileSet::Open(context, path, options));
+  if (part.count > 1 && (files.paths.size() != 1 || files.formats[0] != FileFormat::kParquet))
+    return Error(ErrorKind::kUser, "only a Parquet file can be read in parts: ", path);
+  files.plans[0].request.file_part = part;
+  return std::make_unique<FileSetReader>(context, std::move(files));
+}
+
 Result<std::shared_ptr<arrow::Table>> ReadTable(const Context& context, const std::string& path,
                                                 const ReadOptions& options) {
   GNOMON_ASSIGN_OR_RETURN(auto files, FileSet::Open(context, path, options));

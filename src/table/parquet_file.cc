@@ -1,14 +1,12 @@
 #include <limits>
 
 #include <arrow/array/concatenate.h>
-#include <arrow/array/util.h>
 #include <arrow/buffer.h>
 #include <arrow/chunked_array.h>
 #include <arrow/io/memory.h>
 #include <arrow/ipc/dictionary.h>
 #include <arrow/ipc/reader.h>
 #include <arrow/record_batch.h>
-#include <arrow/scalar.h>
 #include <arrow/table.h>
 #include <arrow/util/base64.h>
 #include <arrow/util/key_value_metadata.h>
@@ -16,7 +14,6 @@
 #include <parquet/arrow/schema.h>
 #include <parquet/file_reader.h>
 #include <parquet/metadata.h>
-#include <parquet/statistics.h>
 
 #include "base/mutex.h"
 #include "base/parallel.h"
@@ -28,28 +25,6 @@ namespace gnomon::table::internal {
 
 namespace {
 
-/// Does a probe show that no row of the group is wanted?
-Result<bool> IsRefused(const ParquetReader& reader, const parquet::RowGroupMetaData& group,
-                       const ScanRequest& request) {
-  for (const auto& [column, probe] : request.probes) {
-    const std::vector<int> leaves = LeavesOf(reader, column);
-    if (leaves.size() != 1) continue;
-    const auto chunk = group.ColumnChunk(leaves[0]);
-    const auto statistics = chunk->is_stats_set() ? chunk->statistics() : nullptr;
-    if (statistics == nullptr || !statistics->HasMinMax()) continue;
-    std::shared_ptr<arrow::Scalar> min;
-    std::shared_ptr<arrow::Scalar> max;
-    if (!parquet::arrow::StatisticsAsScalars(*statistics, &min, &max).ok()) continue;
-    if (!min->is_valid || !max->is_valid || !min->type->Equals(*max->type)) continue;
-    GNOMON_ASSIGN_OR_RETURN(auto least, arrow::MakeArrayFromScalar(*min, 1));
-    GNOMON_ASSIGN_OR_RETURN(auto greatest, arrow::MakeArrayFromScalar(*max, 1));
-    GNOMON_ASSIGN_OR_RETURN(const auto ends, arrow::Concatenate({least, greatest}));
-    GNOMON_ASSIGN_OR_RETURN(const bool may_match, probe.may_match(ends));
-    if (!may_match) return true;
-  }
-  return false;
-}
-
 Result<std::vector<int>> SelectRowGroups(const ParquetReader& reader, const ScanRequest& request,
                                          ReadStats* stats) {
   const auto metadata = reader.parquet_reader()->metadata();
@@ -57,14 +32,15 @@ Result<std::vector<int>> SelectRowGroups(const ParquetReader& reader, const Scan
   if (request.time_range && request.time_column >= 0)
     leaves = LeavesOf(reader, request.time_column);
   std::vector<int> selected;
-  for (int group = 0; group < metadata->num_row_groups(); ++group) {
+  const auto [first, end] = RowGroupsOf(*metadata, request.file_part);
+  for (int group = first; group < end; ++group) {
     const auto row_group = metadata->RowGroup(group);
     if (leaves.size() == 1 && LiesOutside(*row_group, leaves[0], *request.time_range)) continue;
     GNOMON_ASSIGN_OR_RETURN(const bool refused, IsRefused(reader, *row_group, request));
     if (!refused) selected.push_back(group);
   }
-  stats->row_groups += metadata->num_row_groups();
-  stats->row_groups_pruned += metadata->num_row_groups() - static_cast<int64_t>(selected.size());
+  stats->row_groups += end - first;
+  stats->row_groups_pruned += end - first - static_cast<int64_t>(selected.size());
   return selected;
 }
 

@@ -7,6 +7,7 @@
 
 #include "table/column.h"
 #include "table/file.h"
+#include "table/file_part.h"
 #include "table/file_samples.h"
 #include "tests/support/table.h"
 #include "tests/support/temporary.h"
@@ -153,6 +154,32 @@ TEST_CASE("dictionary columns come back as dictionaries") {
     CHECK_OK(WriteTable({}, *table, path));
     CHECK_TABLE_EQ(ReadTable({}, path), table);
   }
+}
+
+TEST_CASE("the parts of a file are its row groups, each in one of them, in order") {
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/parts.parquet";
+  arrow::Int64Builder builder;
+  for (int64_t i = 0; i < 100; ++i) REQUIRE(builder.Append(i * i).ok());
+  const auto rows = arrow::Table::Make(arrow::schema({arrow::field("v", arrow::int64())}),
+                                       {ValueOf(builder.Finish())});
+  CHECK_OK(WriteTable({}, *rows, path, {.row_group_rows = 7}));
+  for (const int32_t count : {1, 2, 3, 5, 15, 100}) {
+    CAPTURE(count);
+    arrow::RecordBatchVector batches;
+    int64_t row_groups = 0;
+    for (int32_t index = 0; index < count; ++index) {
+      const auto reader = ValueOf(OpenFilePart({}, path, {.index = index, .count = count}));
+      while (auto batch = ValueOf(reader->Next())) batches.push_back(std::move(batch));
+      row_groups += reader->stats().row_groups;
+      if (count == 5) CHECK(reader->stats().row_groups == 3);
+    }
+    CHECK(row_groups == 15);
+    CHECK_TABLE_EQ(arrow::Table::FromRecordBatches(rows->schema(), batches), rows);
+  }
+  const std::string text = folder.path() + "/rows.csv";
+  CHECK_OK(WriteTable({}, *rows, text));
+  CHECK_ERROR(OpenFilePart({}, text, {.index = 1, .count = 2}), ErrorKind::kUser, "in parts");
 }
 
 }  // namespace gnomon::table

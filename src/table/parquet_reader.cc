@@ -1,7 +1,10 @@
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <string_view>
 
+#include <arrow/array/concatenate.h>
+#include <arrow/array/util.h>
 #include <arrow/io/interfaces.h>
 #include <arrow/scalar.h>
 #include <arrow/type.h>
@@ -48,6 +51,12 @@ Status CheckMagic(arrow::io::RandomAccessFile* file, const std::string& path) {
 void AddLeaves(const parquet::arrow::SchemaField& field, std::vector<int>* leaves) {
   if (field.is_leaf()) leaves->push_back(field.column_index);
   for (const auto& child : field.children) AddLeaves(child, leaves);
+}
+
+/// Compressed. What a damaged file says may be anything, but counts at least one byte.
+int64_t BytesOf(const parquet::FileMetaData& metadata, int group) {
+  constexpr int64_t kMostBytes = int64_t{1} << 40;
+  return std::clamp<int64_t>(metadata.RowGroup(group)->total_compressed_size(), 1, kMostBytes);
 }
 
 int64_t ScalarTime(const arrow::Scalar& scalar) {
@@ -121,6 +130,45 @@ bool LiesOutside(const parquet::RowGroupMetaData& group, int leaf, const TimeRan
       range.max == std::numeric_limits<int64_t>::max() ? range.max : range.max + 1;
   return ScalarTime(*max) < MicrosToUnitCeil(range.min, *min->type) ||
          ScalarTime(*min) > MicrosToUnitFloor(above, *min->type);
+}
+
+Result<bool> IsRefused(const ParquetReader& reader, const parquet::RowGroupMetaData& group,
+                       const ScanRequest& request) {
+  for (const auto& [column, probe] : request.probes) {
+    const std::vector<int> leaves = LeavesOf(reader, column);
+    if (leaves.size() != 1) continue;
+    const auto chunk = group.ColumnChunk(leaves[0]);
+    const auto statistics = chunk->is_stats_set() ? chunk->statistics() : nullptr;
+    if (statistics == nullptr || !statistics->HasMinMax()) continue;
+    std::shared_ptr<arrow::Scalar> min;
+    std::shared_ptr<arrow::Scalar> max;
+    if (!parquet::arrow::StatisticsAsScalars(*statistics, &min, &max).ok()) continue;
+    if (!min->is_valid || !max->is_valid || !min->type->Equals(*max->type)) continue;
+    GNOMON_ASSIGN_OR_RETURN(auto least, arrow::MakeArrayFromScalar(*min, 1));
+    GNOMON_ASSIGN_OR_RETURN(auto greatest, arrow::MakeArrayFromScalar(*max, 1));
+    GNOMON_ASSIGN_OR_RETURN(const auto ends, arrow::Concatenate({least, greatest}));
+    GNOMON_ASSIGN_OR_RETURN(const bool may_match, probe.may_match(ends));
+    if (!may_match) return true;
+  }
+  return false;
+}
+
+std::pair<int, int> RowGroupsOf(const parquet::FileMetaData& metadata, const FilePart& part) {
+  const int num_groups = metadata.num_row_groups();
+  if (part.count <= 1) return {0, num_groups};
+  int64_t total = 0;
+  for (int group = 0; group < num_groups; ++group) total += BytesOf(metadata, group);
+  const int64_t share = std::max<int64_t>(1, (total + part.count - 1) / part.count);
+  int64_t begin = 0;
+  std::pair<int, int> groups = {num_groups, num_groups};
+  for (int group = 0; group < num_groups; ++group) {
+    const int64_t bytes = BytesOf(metadata, group);
+    const int64_t of = (begin + bytes / 2) / share;
+    begin += bytes;
+    if (of >= part.index) groups.first = std::min(groups.first, group);
+    if (of > part.index) return {groups.first, group};
+  }
+  return groups;
 }
 
 Status TooFewRows(const std::string& path, const std::string& column) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <parquet/arrow/reader.h>
@@ -58,6 +59,13 @@ std::vector<int> LeavesOf(const ParquetReader& reader, int column);
 
 /// Do the statistics show that no row's time lies in the range? False when they do not say.
 bool LiesOutside(const parquet::RowGroupMetaData& group, int leaf, const TimeRange& range);
+
+/// Does a probe of the request show that no row of the group is wanted?
+Result<bool> IsRefused(const ParquetReader& reader, const parquet::RowGroupMetaData& group,
+                       const ScanRequest& request);
+
+/// The first row group of a part of a file and the one behind its last.
+std::pair<int, int> RowGroupsOf(const parquet::FileMetaData& metadata, const FilePart& part);
 
 Status TooFewRows(const std::string& path, const std::string& column);
 

@@ -25,6 +25,12 @@ struct DistributionOptions {
   /// Of scans, ranges, tables and shuffles, as far as there is enough to divide. 0: twice the CPUs
   /// of the backend's nodes. A job that is to be resumed names it, so that its plan stays the same.
   int num_partitions = 0;
+  /// What one task takes of a source or a shuffle, about: a plan whose sources are larger than
+  /// num_partitions of these gets more partitions, and what has to be brought into order (a sort,
+  /// the positions of a sample) is done in one task when the sources below it are smaller than one.
+  int64_t partition_bytes = int64_t{64} << 20;
+  /// A Parquet file is cut, between its row groups, into parts of at least this many bytes.
+  int64_t min_part_bytes = int64_t{4} << 20;
   /// The right side of a join goes whole to every partition of the left when its sources have at
   /// most this many bytes; else both sides are shuffled.
   int64_t broadcast_bytes = int64_t{100} << 20;

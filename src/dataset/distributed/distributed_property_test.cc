@@ -311,6 +311,8 @@ struct Cluster {
 DistributionOptions RandomOptions(Random& random) {
   return {
       .num_partitions = static_cast<int>(random.Int(1, 7)),
+      .partition_bytes = random.One<int64_t>({0, 3000, 1 << 20}),
+      .min_part_bytes = random.One<int64_t>({1, 1000}),
       .broadcast_bytes = random.Chance(0.5) ? 0 : int64_t{1} << 30,
       .optimize = random.Chance(0.8),
       .job = {.retry = {.max_attempts = 500, .max_lost_attempts = 500, .first_delay_seconds = 0.01},

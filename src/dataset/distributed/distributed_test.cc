@@ -43,6 +43,15 @@ Dataset Written(const Dataset& rows, const std::string& path,
                           {ValueOf(rows.plan())}));
 }
 
+Result<std::shared_ptr<arrow::Table>> Collected(DistributedResult& result) {
+  arrow::RecordBatchVector batches;
+  while (true) {
+    GNOMON_ASSIGN_OR_RETURN(auto batch, result.Next());
+    if (batch == nullptr) return arrow::Table::FromRecordBatches(result.schema(), batches);
+    batches.push_back(std::move(batch));
+  }
+}
+
 int64_t CountRows(BatchSource& source) {
   int64_t rows = 0;
   while (const auto batch = ValueOf(source.Next())) rows += batch->num_rows();
@@ -88,6 +97,27 @@ TEST_CASE("a scan is divided between its files") {
   CHECK(CountRows(*result) == 400);
 }
 
+TEST_CASE("one file is divided between its row groups") {
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/one.parquet";
+  RequireOk(Dataset::Range(0, 1000).WriteTo({}, {.path = path, .row_group_rows = 100}).status());
+  const Dataset rows = Dataset::Read({}, path).Filter("id % 3 = 0");
+  Threads threads;
+  for (const int parts : {1, 2, 3, 7, 10, 40}) {
+    CAPTURE(parts);
+    const auto result = ValueOf(threads.Run(rows, {.num_partitions = parts, .min_part_bytes = 1}));
+    CHECK(result->stats().tasks == parts);
+    CHECK_TABLE_EQ(Collected(*result), ValueOf(rows.Collect({})));
+  }
+  // Too small to be worth it.
+  CHECK(ValueOf(threads.Run(rows, {.num_partitions = 4}))->stats().tasks == 1);
+  // More than the wanted number when the parts would be too large.
+  CHECK(ValueOf(
+            threads.Run(rows, {.num_partitions = 1, .partition_bytes = 1000, .min_part_bytes = 1}))
+            ->stats()
+            .tasks > 3);
+}
+
 TEST_CASE("pairs of one left row keep their order when they are dealt out again") {
   Threads threads;
   const Dataset left = Dataset::Range(0, 4);
@@ -103,10 +133,7 @@ TEST_CASE("pairs of one left row keep their order when they are dealt out again"
               .Aggregate({"v"}, {{AggregateFunction::kSum, "id"}});
       const auto result =
           ValueOf(threads.Run(groups, {.num_partitions = 5, .broadcast_bytes = broadcast_bytes}));
-      arrow::RecordBatchVector batches;
-      while (auto batch = ValueOf(result->Next())) batches.push_back(std::move(batch));
-      CHECK_TABLE_EQ(arrow::Table::FromRecordBatches(result->schema(), batches),
-                     ValueOf(groups.Collect({})));
+      CHECK_TABLE_EQ(Collected(*result), ValueOf(groups.Collect({})));
     }
   }
 }

@@ -12,22 +12,56 @@ namespace {
 
 constexpr int64_t kUnknown = std::numeric_limits<int64_t>::max();
 
-// What a file counts when they are divided: one of unknown or no size counts a little.
-int64_t WeightOf(const ScanFile& file) { return std::max<int64_t>(1, file.size); }
+// More tasks than this only cost.
+constexpr int64_t kMostPartitions = 4096;
 
-Result<std::vector<Plan>> PartsOfScan(const Plan& source, const ScanSpec& spec, int num_parts) {
-  if (spec.limit.has_value() || spec.files.size() < 2) return std::vector<Plan>{source};
+int64_t Sum(int64_t left, int64_t right) {
+  int64_t sum = 0;
+  return __builtin_add_overflow(left, right, &sum) ? kUnknown : sum;
+}
+
+// What a file counts when they are divided: one of unknown or no size counts a little.
+int64_t WeightOf(const ScanFile& file) { return std::max<int64_t>(1, file.size / file.num_parts); }
+
+// Files larger than a share become parts of about that size.
+std::vector<ScanFile> PiecesOf(const std::vector<ScanFile>& files, int64_t share,
+                               int64_t min_part_bytes) {
+  std::vector<ScanFile> pieces;
+  for (const ScanFile& file : files) {
+    const int64_t bytes = WeightOf(file);
+    const bool can_be_cut = file.format == table::FileFormat::kParquet && file.num_parts == 1;
+    const int64_t wanted = can_be_cut ? (bytes + share - 1) / share : 1;
+    const int64_t most =
+        std::clamp<int64_t>(bytes / std::max<int64_t>(1, min_part_bytes), 1, kMostPartitions);
+    const int64_t count = std::min(wanted, most);
+    for (int64_t i = 0; i < count; ++i) {
+      ScanFile& piece = pieces.emplace_back(file);
+      if (count == 1) continue;
+      piece.part = static_cast<int32_t>(i);
+      piece.num_parts = static_cast<int32_t>(count);
+    }
+  }
+  return pieces;
+}
+
+Result<std::vector<Plan>> PartsOfScan(const Plan& source, const ScanSpec& spec,
+                                      const SourceCut& cut) {
+  if (spec.limit.has_value()) return std::vector<Plan>{source};
   int64_t left = 0;
-  for (const ScanFile& file : spec.files) left += WeightOf(file);
+  for (const ScanFile& file : spec.files) left = Sum(left, WeightOf(file));
+  const int num_parts = PartitionsFor(left, cut);
+  const std::vector<ScanFile> pieces =
+      PiecesOf(spec.files, (left + num_parts - 1) / num_parts, cut.min_part_bytes);
+  if (pieces.size() < 2) return std::vector<Plan>{source};
   std::vector<Plan> parts;
-  auto next = spec.files.begin();
-  while (next != spec.files.end()) {
+  auto next = pieces.begin();
+  while (next != pieces.end()) {
     const int64_t parts_left = std::max<int64_t>(1, num_parts - static_cast<int64_t>(parts.size()));
     const int64_t share = (left + parts_left - 1) / parts_left;
     ScanSpec part = spec;
     part.files.clear();
     int64_t taken = 0;
-    while (next != spec.files.end() && (taken == 0 || taken + WeightOf(*next) <= share)) {
+    while (next != pieces.end() && (taken == 0 || taken + WeightOf(*next) <= share)) {
       taken += WeightOf(*next);
       part.files.push_back(*next++);
     }
@@ -82,17 +116,19 @@ Result<std::vector<Plan>> PartsOfTable(const Plan& source, const TableSpec& spec
   return parts;
 }
 
-int64_t Sum(int64_t left, int64_t right) {
-  int64_t sum = 0;
-  return __builtin_add_overflow(left, right, &sum) ? kUnknown : sum;
-}
-
 }  // namespace
 
-Result<std::vector<Plan>> PartsOfSource(const Plan& source, int num_parts) {
+int PartitionsFor(int64_t bytes, const SourceCut& cut) {
+  const int64_t by_size =
+      cut.partition_bytes > 0 && bytes < kUnknown ? bytes / cut.partition_bytes : 0;
+  return static_cast<int>(std::max<int64_t>(cut.num_parts, std::min(by_size, kMostPartitions)));
+}
+
+Result<std::vector<Plan>> PartsOfSource(const Plan& source, const SourceCut& cut) {
   if (const auto* scan = std::get_if<ScanSpec>(&source->spec())) {
-    return PartsOfScan(source, *scan, num_parts);
+    return PartsOfScan(source, *scan, cut);
   }
+  const int num_parts = PartitionsFor(SourceBytes(source), cut);
   if (const auto* range = std::get_if<RangeSpec>(&source->spec())) {
     return PartsOfRange(source, *range, num_parts);
   }
@@ -105,7 +141,7 @@ int64_t SourceBytes(const Plan& plan) {
   int64_t bytes = 0;
   if (const auto* scan = std::get_if<ScanSpec>(&plan->spec())) {
     for (const ScanFile& file : scan->files) {
-      bytes = Sum(bytes, file.size < 0 ? kUnknown : file.size);
+      bytes = Sum(bytes, file.size < 0 ? kUnknown : file.size / file.num_parts);
     }
   } else if (const auto* table = std::get_if<TableSpec>(&plan->spec())) {
     bytes = arrow::util::TotalBufferSize(*table->table);

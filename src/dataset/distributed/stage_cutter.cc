@@ -70,8 +70,11 @@ class StageCutter {
   }
 
   Result<Relation> CutSource(const Plan& plan) {
+    const DistributionOptions& options = builder_.options();
     GNOMON_ASSIGN_OR_RETURN(const auto parts,
-                            PartsOfSource(plan, builder_.options().num_partitions));
+                            PartsOfSource(plan, {.num_parts = options.num_partitions,
+                                                 .partition_bytes = options.partition_bytes,
+                                                 .min_part_bytes = options.min_part_bytes}));
     if (parts.size() == 1) return Relation{.fragments = {{.plan = parts[0]}}};
     Fragment fragment{.plan = nullptr, .num_partitions = static_cast<int>(parts.size())};
     GNOMON_ASSIGN_OR_RETURN(fragment.plan,

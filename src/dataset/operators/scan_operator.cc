@@ -14,6 +14,7 @@
 #include "expr/expression.h"
 #include "expr/predicate.h"
 #include "table/column.h"
+#include "table/file_part.h"
 
 namespace gnomon::dataset::internal {
 
@@ -118,7 +119,8 @@ class ScanOperator : public Operator {
   Status OpenFile(const ScanFile& file) {
     GNOMON_RETURN_NOT_OK(CheckUnchanged(file));
     options_.format = file.format;
-    auto reader = table::TableReader::Open(context(), file.path, options_);
+    auto reader = table::OpenFilePart(context(), file.path,
+                                      {.index = file.part, .count = file.num_parts}, options_);
     GNOMON_RETURN_NOT_OK(Explained(file, reader.status()));
     reader_ = *std::move(reader);
     return Status::OK();

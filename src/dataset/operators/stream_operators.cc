@@ -79,7 +79,8 @@ class SampleOperator : public Operator {
                  OperatorStats* stats)
       : Operator(environment, plan->schema(), stats),
         spec_(std::get<SampleSpec>(plan->spec())),
-        input_(std::move(input)) {}
+        input_(std::move(input)),
+        position_(spec_.first_position) {}
 
  private:
   Result<BatchPtr> Pull() override {
@@ -102,7 +103,7 @@ class SampleOperator : public Operator {
 
   const SampleSpec spec_;
   const OperatorPtr input_;
-  int64_t position_ = 0;
+  int64_t position_;
 };
 
 class MapBatchesOperator : public Operator {

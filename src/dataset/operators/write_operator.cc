@@ -151,10 +151,12 @@ class WriteOperator : public Operator {
 
   Result<BatchPtr> Pull() override {
     if (std::exchange(done_, true)) return nullptr;
-    if (spec_.partition_by.empty()) {
-      GNOMON_RETURN_NOT_OK(WriteFile());
-    } else {
+    if (!spec_.partition_by.empty()) {
+      GNOMON_RETURN_NOT_OK(WritePartitionedFolder());
+    } else if (spec_.rows_per_file > 0) {
       GNOMON_RETURN_NOT_OK(WriteFolder());
+    } else {
+      GNOMON_RETURN_NOT_OK(WriteFile());
     }
     std::ranges::sort(files_, {}, &WrittenFile::path);
     arrow::StringBuilder paths;
@@ -186,8 +188,23 @@ class WriteOperator : public Operator {
     return Status::OK();
   }
 
-  /// Sorts by partition, so that one file is open at a time.
+  /// At least one file, so that the folder has a schema.
   Status WriteFolder() {
+    AtomicFolder folder(spec_.path);
+    GNOMON_RETURN_NOT_OK(folder.Create());
+    PartitionFiles files(*this, folder, input_->schema());
+    while (true) {
+      GNOMON_ASSIGN_OR_RETURN(auto batch, input_->Next());
+      if (batch == nullptr) break;
+      GNOMON_RETURN_NOT_OK(files.Write("", std::move(batch)));
+    }
+    if (files_.empty()) GNOMON_RETURN_NOT_OK(files.Open("", spec_.first_file));
+    GNOMON_RETURN_NOT_OK(files.Close());
+    return folder.Commit();
+  }
+
+  /// Sorts by partition, so that one file is open at a time.
+  Status WritePartitionedFolder() {
     std::vector<int> keys;
     for (const std::string& name : spec_.partition_by)
       keys.push_back(input_->schema()->GetFieldIndex(name));
@@ -239,19 +256,31 @@ class WriteOperator : public Operator {
         : owner_(owner), folder_(folder), schema_(std::move(schema)) {}
 
     Status Write(const std::string& name, BatchPtr rows) {
-      if (writer_ == nullptr || name != name_) {
-        GNOMON_RETURN_NOT_OK(Close());
-        name_ = name;
-        const std::string file = Concat("part-0", SuffixOf(*owner_.spec_.format));
-        GNOMON_ASSIGN_OR_RETURN(
-            writer_,
-            table::TableWriter::Open(owner_.context(), (folder_.temporary() / name / file).string(),
-                                     schema_, owner_.Options()));
-        owner_.files_.push_back({(folder_.path() / name / file).string()});
+      if (writer_ == nullptr || name != name_)
+        GNOMON_RETURN_NOT_OK(Open(name, owner_.spec_.first_file));
+      const int64_t limit = owner_.spec_.rows_per_file;
+      while (limit > 0 && file_rows_ + rows->num_rows() > limit) {
+        const int64_t taken = limit - file_rows_;
+        GNOMON_RETURN_NOT_OK(Add(rows->Slice(0, taken)));
+        rows = rows->Slice(taken);
+        GNOMON_RETURN_NOT_OK(Open(name, number_ + 1));
       }
-      pending_rows_ += rows->num_rows();
-      pending_.push_back(std::move(rows));
-      return pending_rows_ >= kWriteRows ? Flush(kWriteRows) : Status::OK();
+      return Add(std::move(rows));
+    }
+
+    /// Begins a file of partition `name`.
+    Status Open(const std::string& name, int64_t number) {
+      GNOMON_RETURN_NOT_OK(Close());
+      name_ = name;
+      number_ = number;
+      file_rows_ = 0;
+      const std::string file = Concat("part-", NumberText(), SuffixOf(*owner_.spec_.format));
+      GNOMON_ASSIGN_OR_RETURN(
+          writer_,
+          table::TableWriter::Open(owner_.context(), (folder_.temporary() / name / file).string(),
+                                   schema_, owner_.Options()));
+      owner_.files_.push_back({(folder_.path() / name / file).string()});
+      return Status::OK();
     }
 
     Status Close() {
@@ -263,6 +292,23 @@ class WriteOperator : public Operator {
     }
 
    private:
+    /// Several files of a partition are read in the order of their names.
+    std::string NumberText() const {
+      constexpr size_t kDigits = 6;
+      std::string text = std::to_string(number_);
+      if (owner_.spec_.rows_per_file > 0 && text.size() < kDigits)
+        text.insert(0, kDigits - text.size(), '0');
+      return text;
+    }
+
+    Status Add(BatchPtr rows) {
+      if (rows->num_rows() == 0) return Status::OK();
+      file_rows_ += rows->num_rows();
+      pending_rows_ += rows->num_rows();
+      pending_.push_back(std::move(rows));
+      return pending_rows_ >= kWriteRows ? Flush(kWriteRows) : Status::OK();
+    }
+
     /// Writes until fewer than `least` rows are pending.
     Status Flush(int64_t least) {
       MemorySource source(std::exchange(pending_, {}));
@@ -283,6 +329,8 @@ class WriteOperator : public Operator {
     const AtomicFolder& folder_;
     const SchemaPtr schema_;
     std::string name_;
+    int64_t number_ = 0;
+    int64_t file_rows_ = 0;
     std::unique_ptr<table::TableWriter> writer_;
     std::vector<BatchPtr> pending_;
     int64_t pending_rows_ = 0;
