@@ -11,7 +11,6 @@
 #include <vector>
 
 #include <arrow/array.h>
-#include <arrow/array/builder_base.h>
 #include <arrow/compare.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
@@ -39,18 +38,18 @@ std::shared_ptr<arrow::Schema> MakeSchema() {
 // Null when the bytes are no row.
 std::shared_ptr<arrow::RecordBatch> Decode(const RowCodec& codec, std::string_view bytes,
                                            const std::vector<int>& fields) {
-  std::vector<std::unique_ptr<arrow::ArrayBuilder>> builders;
-  arrow::FieldVector types;
+  arrow::FieldVector schema;
+  std::vector<std::shared_ptr<arrow::DataType>> types;
   for (const int field : fields) {
-    types.push_back(codec.schema()->field(field));
-    builders.push_back(*arrow::MakeBuilder(types.back()->type()));
+    schema.push_back(codec.schema()->field(field));
+    types.push_back(schema.back()->type());
   }
-  const gnomon::Status status = codec.Decode(bytes, fields, builders);
+  auto columns = *gnomon::table::RowColumns::Make(types);
+  Require(columns.Start(1).ok());
+  const gnomon::Status status = codec.Decode(bytes, fields, &columns);
   gnomon::fuzz::RequireKind(status, {gnomon::ErrorKind::kDataLoss});
   if (!status.ok()) return nullptr;
-  arrow::ArrayVector columns;
-  for (const auto& builder : builders) columns.push_back(*builder->Finish());
-  return arrow::RecordBatch::Make(arrow::schema(types), 1, std::move(columns));
+  return arrow::RecordBatch::Make(arrow::schema(schema), 1, *columns.Finish());
 }
 
 }  // namespace

@@ -341,9 +341,9 @@ Status RowCodec::Impl::FindPlaces(std::string_view bytes,
 }
 
 Status RowCodec::Decode(std::string_view bytes, std::span<const int> fields,
-                        std::span<const std::unique_ptr<arrow::ArrayBuilder>> builders) const {
-  GNOMON_CHECK(fields.size() == builders.size(), fields.size(), " fields, ", builders.size(),
-               " builders");
+                        RowColumns* columns) const {
+  GNOMON_CHECK(fields.size() == columns->size(), fields.size(), " fields, ", columns->size(),
+               " columns");
   const Impl& impl = *impl_;
   if (bytes.empty()) return Truncated();
   if (const auto version = static_cast<uint8_t>(bytes[0]); version != kVersion) {
@@ -354,6 +354,7 @@ Status RowCodec::Decode(std::string_view bytes, std::span<const int> fields,
 
   size_t num_places = 0;
   for (const int index : fields) {
+    if (index < 0) continue;
     const Field& field = impl.fields[static_cast<size_t>(index)];
     if (field.width <= 0) num_places = std::max(num_places, field.place + 1);
   }
@@ -368,18 +369,20 @@ Status RowCodec::Decode(std::string_view bytes, std::span<const int> fields,
 
   for (size_t i = 0; i < fields.size(); ++i) {
     const auto index = static_cast<size_t>(fields[i]);
+    if (fields[i] < 0 || (bytes[1 + index / 8] >> (index % 8) & 1) != 0) {
+      GNOMON_RETURN_NOT_OK(columns->SetNull(i));
+      continue;
+    }
     const Field& field = impl.fields[index];
-    arrow::ArrayBuilder* builder = builders[i].get();
-    if ((bytes[1 + index / 8] >> (index % 8) & 1) != 0) {
-      GNOMON_RETURN_NOT_OK(builder->AppendNull());
-    } else if (field.width > 0) {
-      GNOMON_RETURN_NOT_OK(AppendFixed(field.type, bytes.data() + field.place, builder));
+    if (field.width > 0) {
+      columns->SetFixed(i, bytes.data() + field.place);
     } else if (field.width == 0) {
-      GNOMON_RETURN_NOT_OK(AppendText(field.type, places[field.place], builder));
+      GNOMON_RETURN_NOT_OK(AppendText(field.type, places[field.place], columns->builder(i)));
     } else {
-      GNOMON_RETURN_NOT_OK(AppendList(field, places[field.place], builder));
+      GNOMON_RETURN_NOT_OK(AppendList(field, places[field.place], columns->builder(i)));
     }
   }
+  columns->EndRow();
   return Status::OK();
 }
 

@@ -5,11 +5,11 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include <arrow/type_fwd.h>
 
 #include "base/error.h"
+#include "table/row_columns.h"
 
 /// The packed row: all values of one row of a schema as one string of bytes.
 /// docs/formats/packed_row.md draws it.
@@ -33,11 +33,10 @@ class RowCodec {
   /// Appends row `row` of `batch` (which has this schema) to `out`.
   Status Encode(const arrow::RecordBatch& batch, int64_t row, std::string* out) const;
 
-  /// Appends the values of the fields `fields` (indices into the schema) to the builders, one each,
-  /// made for the fields' types. kDataLoss for truncated bytes or an unknown version; builders are
-  /// then left with the row half appended and must be thrown away.
-  Status Decode(std::string_view bytes, std::span<const int> fields,
-                std::span<const std::unique_ptr<arrow::ArrayBuilder>> builders) const;
+  /// Appends a row with the values of the fields `fields` (indices into the schema, -1: null) to
+  /// `columns`, one each, made for the fields' types. kDataLoss for truncated bytes or an unknown
+  /// version; the columns are then left with the row half appended.
+  Status Decode(std::string_view bytes, std::span<const int> fields, RowColumns* columns) const;
 
  private:
   struct Impl;

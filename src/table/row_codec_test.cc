@@ -18,8 +18,6 @@ using test::ValueOf;
 
 namespace {
 
-using Builders = std::vector<std::unique_ptr<arrow::ArrayBuilder>>;
-
 std::shared_ptr<arrow::Schema> SchemaOf(
     const std::vector<std::shared_ptr<arrow::DataType>>& types) {
   arrow::FieldVector fields;
@@ -57,11 +55,13 @@ std::vector<std::shared_ptr<arrow::DataType>> AllTypes() {
   return types;
 }
 
-Builders BuildersOf(const arrow::Schema& schema, const std::vector<int>& fields) {
-  Builders builders;
-  for (const int field : fields)
-    builders.push_back(ValueOf(arrow::MakeBuilder(schema.field(field)->type())));
-  return builders;
+RowColumns ColumnsOf(const arrow::Schema& schema, const std::vector<int>& fields,
+                     int64_t num_rows) {
+  std::vector<std::shared_ptr<arrow::DataType>> types;
+  for (const int field : fields) types.push_back(schema.field(field)->type());
+  RowColumns columns = ValueOf(RowColumns::Make(types));
+  gnomon::test::RequireOk(columns.Start(num_rows));
+  return columns;
 }
 
 /// The fixed sample of docs/formats/packed_row.md.
@@ -114,15 +114,42 @@ TEST_CASE("random rows of every type come back, whichever fields are asked for")
       if (seed == 0 || random.Chance(0.4)) fields.push_back(i);
     }
     if (seed > 3) std::ranges::reverse(fields);
-    const Builders builders = BuildersOf(*schema, fields);
-    for (int64_t row = 0; row < batch->num_rows(); ++row) {
-      CHECK_OK(codec.Decode(EncodeRow(codec, *batch, row), fields, builders));
+    RowColumns decoded = ColumnsOf(*schema, fields, batch->num_rows());
+    // The second time in the same columns.
+    for (int time = 0; time < 2; ++time) {
+      CHECK_OK(decoded.Start(batch->num_rows()));
+      for (int64_t row = 0; row < batch->num_rows(); ++row) {
+        CHECK_OK(codec.Decode(EncodeRow(codec, *batch, row), fields, &decoded));
+      }
+      const auto arrays = ValueOf(decoded.Finish());
+      for (size_t i = 0; i < fields.size(); ++i) {
+        CHECK_OK(arrays[i]->ValidateFull());
+        CHECK_MESSAGE(arrays[i]->Equals(*batch->column(fields[i])),
+                      schema->field(fields[i])->ToString());
+      }
     }
-    for (size_t i = 0; i < fields.size(); ++i) {
-      const auto decoded = ValueOf(builders[i]->Finish());
-      CHECK_OK(decoded->ValidateFull());
-      CHECK_MESSAGE(decoded->Equals(*batch->column(fields[i])),
-                    schema->field(fields[i])->ToString());
+  }
+}
+
+TEST_CASE("rows of nulls and fields that a row does not have are null") {
+  const auto batch = ValueOf(SingleBatch(*SampleTable()));
+  const RowCodec codec = ValueOf(RowCodec::Make(batch->schema()));
+  const std::vector<int> types = {0, 2, 4, 5};
+  RowColumns decoded = ColumnsOf(*batch->schema(), types, 3);
+  const std::string row = EncodeRow(codec, *batch, 0);
+  CHECK_OK(codec.Decode(row, std::vector<int>{0, -1, 4, -1}, &decoded));
+  CHECK_OK(decoded.AppendNullRow());
+  CHECK_OK(codec.Decode(row, std::vector<int>{-1, 2, -1, 5}, &decoded));
+  const auto arrays = ValueOf(decoded.Finish());
+  const std::vector<std::vector<bool>> there = {
+      {true, false, false}, {false, false, true}, {true, false, false}, {false, false, true}};
+  for (size_t i = 0; i < types.size(); ++i) {
+    CAPTURE(i);
+    CHECK_OK(arrays[i]->ValidateFull());
+    for (int64_t at = 0; at < 3; ++at) {
+      CHECK(arrays[i]->IsValid(at) == there[i][static_cast<size_t>(at)]);
+      if (arrays[i]->IsValid(at))
+        CHECK(arrays[i]->Slice(at, 1)->Equals(*batch->column(types[i])->Slice(0, 1)));
     }
   }
 }
@@ -143,10 +170,10 @@ TEST_CASE("every truncation of a row is data loss") {
   const std::vector<int> fields = {0, 1, 2, 3, 4, 5, 6, 7};
   for (size_t length = 0; length < bytes.size(); ++length) {
     CAPTURE(length);
-    const Builders builders = BuildersOf(*batch->schema(), fields);
+    RowColumns columns = ColumnsOf(*batch->schema(), fields, 1);
     // A copy, so that a sanitizer sees a read past the end.
     const std::string part(bytes, 0, length);
-    CHECK_ERROR(codec.Decode(part, fields, builders), ErrorKind::kDataLoss, "truncated");
+    CHECK_ERROR(codec.Decode(part, fields, &columns), ErrorKind::kDataLoss, "truncated");
   }
 }
 
@@ -161,8 +188,8 @@ TEST_CASE("random bytes never crash the decoder") {
     std::string bytes(static_cast<size_t>(random.Int(1, 600)), '\0');
     for (char& byte : bytes) byte = static_cast<char>(random.Chance(0.6) ? 0 : random.Int(0, 255));
     bytes[0] = 1;
-    const Builders builders = BuildersOf(*schema, fields);
-    const Status status = codec.Decode(bytes, fields, builders);
+    RowColumns columns = ColumnsOf(*schema, fields, 1);
+    const Status status = codec.Decode(bytes, fields, &columns);
     CHECK((status.ok() || KindOf(status) == ErrorKind::kDataLoss));
   }
 }
@@ -172,7 +199,8 @@ TEST_CASE("an unknown version is data loss and named") {
   const RowCodec codec = ValueOf(RowCodec::Make(batch->schema()));
   std::string bytes = EncodeRow(codec, *batch, 0);
   bytes[0] = 2;
-  CHECK_ERROR(codec.Decode(bytes, {}, {}), ErrorKind::kDataLoss, "version: 2");
+  RowColumns columns = ColumnsOf(*batch->schema(), {}, 1);
+  CHECK_ERROR(codec.Decode(bytes, {}, &columns), ErrorKind::kDataLoss, "version: 2");
 }
 
 TEST_CASE("a type that a packed row cannot hold is refused with its column") {

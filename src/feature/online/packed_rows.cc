@@ -1,7 +1,5 @@
 #include <utility>
 
-#include <arrow/array.h>
-#include <arrow/array/data.h>
 #include <arrow/buffer.h>
 #include <arrow/io/memory.h>
 #include <arrow/ipc/reader.h>
@@ -46,80 +44,38 @@ Status CheckShape(const OnlineRows& rows, const arrow::Schema& schema) {
 
 Status PackedRows::Start(const OnlineRead& read) {
   if (schema_ != read.table->schema || fields_ != read.fields) {
-    builders_.clear();
-    for (const int field : read.fields) {
-      GNOMON_ASSIGN_OR_RETURN(auto builder,
-                              arrow::MakeBuilder(read.table->schema->field(field)->type()));
-      builders_.push_back(std::move(builder));
-    }
+    std::vector<std::shared_ptr<arrow::DataType>> types;
+    for (const int field : read.fields) types.push_back(read.table->schema->field(field)->type());
+    GNOMON_ASSIGN_OR_RETURN(columns_, table::RowColumns::Make(types));
     schema_ = read.table->schema;
     fields_ = read.fields;
+    for (auto& [id, stored] : schemas_) stored.places = PlacesIn(*stored.codec->schema());
   }
-  for (const auto& builder : builders_)
-    GNOMON_RETURN_NOT_OK(builder->Reserve(static_cast<int64_t>(read.keys.size())));
-  return Status::OK();
+  return columns_->Start(static_cast<int64_t>(read.keys.size()));
 }
 
-Status PackedRows::AddSchema(int64_t id, std::shared_ptr<arrow::Schema> schema) {
-  StoredSchema stored;
-  stored.schema = std::move(schema);
-  GNOMON_ASSIGN_OR_RETURN(stored.codec, table::RowCodec::Make(stored.schema));
-  schemas_.emplace(id, std::move(stored));
-  return Status::OK();
+std::vector<int> PackedRows::PlacesIn(const arrow::Schema& stored) const {
+  std::vector<int> places;
+  places.reserve(fields_.size());
+  for (const int asked : fields_) {
+    const arrow::Field& field = *schema_->field(asked);
+    const int place = stored.GetFieldIndex(field.name());
+    const bool same = place >= 0 && stored.field(place)->type()->Equals(*field.type());
+    places.push_back(same ? place : -1);
+  }
+  return places;
 }
 
 Status PackedRows::Append(int64_t schema_id, std::string_view bytes, const LoadSchema& load) {
   auto known = schemas_.find(schema_id);
   if (known == schemas_.end()) {
     GNOMON_ASSIGN_OR_RETURN(auto schema, load(schema_id));
-    GNOMON_RETURN_NOT_OK(AddSchema(schema_id, std::move(schema)));
-    known = schemas_.find(schema_id);
+    StoredSchema stored;
+    stored.places = PlacesIn(*schema);
+    GNOMON_ASSIGN_OR_RETURN(stored.codec, table::RowCodec::Make(std::move(schema)));
+    known = schemas_.emplace(schema_id, std::move(stored)).first;
   }
-  StoredSchema& stored = known->second;
-  if (stored.same != schema_ && stored.schema->Equals(*schema_, /*check_metadata=*/false))
-    stored.same = schema_;
-  if (stored.same == schema_) return stored.codec->Decode(bytes, fields_, builders_);
-  return AppendByName(stored, bytes);
-}
-
-Status PackedRows::AppendMissing() {
-  for (const auto& builder : builders_) GNOMON_RETURN_NOT_OK(builder->AppendNull());
-  return Status::OK();
-}
-
-Result<std::vector<std::shared_ptr<arrow::Array>>> PackedRows::Finish() {
-  std::vector<std::shared_ptr<arrow::Array>> columns;
-  columns.reserve(builders_.size());
-  for (const auto& builder : builders_) {
-    GNOMON_ASSIGN_OR_RETURN(auto column, builder->Finish());
-    columns.push_back(std::move(column));
-  }
-  return columns;
-}
-
-Status PackedRows::AppendByName(const StoredSchema& stored, std::string_view bytes) {
-  std::vector<int> found;
-  std::vector<size_t> places;
-  std::vector<std::unique_ptr<arrow::ArrayBuilder>> parts;
-  for (size_t i = 0; i < fields_.size(); ++i) {
-    const auto& field = schema_->field(fields_[i]);
-    const int index = stored.schema->GetFieldIndex(field->name());
-    if (index < 0 || !stored.schema->field(index)->type()->Equals(*field->type())) {
-      GNOMON_RETURN_NOT_OK(builders_[i]->AppendNull());
-      continue;
-    }
-    found.push_back(index);
-    places.push_back(i);
-    GNOMON_ASSIGN_OR_RETURN(auto part, arrow::MakeBuilder(field->type()));
-    parts.push_back(std::move(part));
-  }
-  GNOMON_RETURN_NOT_OK(stored.codec->Decode(bytes, found, parts));
-  for (size_t i = 0; i < parts.size(); ++i) {
-    GNOMON_ASSIGN_OR_RETURN(const auto value, parts[i]->Finish());
-    GNOMON_RETURN_NOT_OK(
-        builders_[places[i]]->AppendArraySlice(arrow::ArraySpan(*value->data()), 0, 1));
-  }
-  return Status::OK();
+  return known->second.codec->Decode(bytes, known->second.places, &*columns_);
 }
 
 }  // namespace gnomon::feature::internal

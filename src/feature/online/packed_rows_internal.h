@@ -10,11 +10,12 @@
 #include <string_view>
 #include <vector>
 
-#include <arrow/builder.h>
+#include <arrow/type_fwd.h>
 
 #include "base/error.h"
 #include "feature/online/online_store.h"
 #include "table/row_codec.h"
+#include "table/row_columns.h"
 
 /// What the stores share of the packed layout: docs/formats/online_packed.md draws it.
 namespace gnomon::feature::internal {
@@ -34,27 +35,24 @@ class PackedRows {
   /// Finds the schema of an id that was not seen before.
   using LoadSchema = std::function<Result<std::shared_ptr<arrow::Schema>>(int64_t id)>;
 
-  /// Begins a read.
+  /// Begins a read: as many rows as it has keys are appended.
   Status Start(const OnlineRead& read);
-  bool Knows(int64_t schema_id) const { return schemas_.contains(schema_id); }
-  Status AddSchema(int64_t id, std::shared_ptr<arrow::Schema> schema);
   Status Append(int64_t schema_id, std::string_view bytes, const LoadSchema& load);
-  Status AppendMissing();
-  Result<std::vector<std::shared_ptr<arrow::Array>>> Finish();
+  Status AppendMissing() { return columns_->AppendNullRow(); }
+  Result<std::vector<std::shared_ptr<arrow::Array>>> Finish() { return columns_->Finish(); }
 
  private:
   struct StoredSchema {
-    std::shared_ptr<arrow::Schema> schema;
     std::optional<table::RowCodec> codec;
-    std::shared_ptr<arrow::Schema> same;  ///< a schema of a reader that equals this one
+    std::vector<int> places;  ///< of the asked fields, -1: it has no such field
   };
-  Status AppendByName(const StoredSchema& stored, std::string_view bytes);
+  std::vector<int> PlacesIn(const arrow::Schema& stored) const;
 
   std::map<int64_t, StoredSchema> schemas_;
   // Of the last read, used again when the next one asks for the same.
   std::shared_ptr<arrow::Schema> schema_;
   std::vector<int> fields_;
-  std::vector<std::unique_ptr<arrow::ArrayBuilder>> builders_;
+  std::optional<table::RowColumns> columns_;
 };
 
 }  // namespace gnomon::feature::internal
