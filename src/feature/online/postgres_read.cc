@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <bit>
+#include <charconv>
 #include <functional>
-#include <unordered_map>
+#include <iterator>
 #include <utility>
 
 #include <arrow/type.h>
@@ -27,21 +29,34 @@ bool FiltersFeatures(const OnlineRead& read) {
          std::cmp_less(read.fields.size(), read.table->schema->num_fields());
 }
 
-std::string StatementOf(std::span<const OnlineRead> reads, std::span<const PostgresTable> tables) {
+/// One key is compared as it is, which spares the server the array.
+std::string StatementOf(std::span<const OnlineRead> reads,
+                        std::span<const std::shared_ptr<const PostgresTable>> tables) {
   std::string text;
-  int parameter = 0;
+  text.reserve(reads.size() * 256);
+  char digits[24];
+  const auto append_number = [&](size_t number) {
+    text.append(digits, std::to_chars(digits, std::end(digits), number).ptr);
+  };
+  size_t parameter = 0;
   for (size_t i = 0; i < reads.size(); ++i) {
-    if (i > 0) text += " UNION ALL ";
-    if (tables[i].id != 0) {
-      text += Concat("SELECT ", i, ", entity_key, event_ts, schema_id, value, NULL::timestamptz, ",
-                     "NULL::text FROM ", tables[i].packed, " WHERE entity_key = ANY($", ++parameter,
-                     ")");
-      continue;
+    const PostgresTable& table = *tables[i];
+    text += i > 0 ? " UNION ALL SELECT " : "SELECT ";
+    append_number(i);
+    if (table.id != 0) {
+      text += ", entity_key, event_ts, schema_id, value, NULL::timestamptz, NULL::text FROM ";
+      text += table.packed;
+    } else {
+      text += ", entity_key, NULL::bigint, NULL::bigint, value, event_ts, feature_name FROM ";
+      text += table.feast;
     }
-    text += Concat("SELECT ", i, ", entity_key, NULL::bigint, NULL::bigint, value, event_ts, ",
-                   "feature_name FROM ", tables[i].feast, " WHERE entity_key = ANY($", ++parameter,
-                   ")");
-    if (FiltersFeatures(reads[i])) text += Concat(" AND feature_name = ANY($", ++parameter, ")");
+    text += reads[i].keys.size() == 1 ? " WHERE entity_key = ($" : " WHERE entity_key = ANY($";
+    append_number(++parameter);
+    text += ')';
+    if (table.id != 0 || !FiltersFeatures(reads[i])) continue;
+    text += " AND feature_name = ANY($";
+    append_number(++parameter);
+    text += ')';
   }
   return text;
 }
@@ -63,35 +78,48 @@ struct StoredKeys {
   }
 };
 
-/// The result's rows of one read by key: a key's rows are a chain.
+/// The result's rows of one read by key: a key's rows are a chain. An open-addressing table of the
+/// chains' first rows, at most half full.
 class RowsByKey {
  public:
   RowsByKey(const PostgresResult& result, std::span<const int64_t> rows)
-      : next_(rows.empty() ? 0 : static_cast<size_t>(rows.back() - rows.front() + 1), -1),
-        base_(rows.empty() ? 0 : rows.front()) {
-    chains_.reserve(rows.size());
+      : result_(result),
+        base_(rows.empty() ? 0 : rows.front()),
+        links_(rows.empty() ? 0 : static_cast<size_t>(rows.back() - base_ + 1)),
+        slots_(std::bit_ceil(rows.size() * 2 + 1), -1) {
     for (const int64_t row : rows) {
-      const auto [chain, added] =
-          chains_.try_emplace(result.Bytes(row, kKey), Chain{.first = row, .last = row});
-      if (added) continue;
-      next_[static_cast<size_t>(chain->second.last - base_)] = row;
-      chain->second.last = row;
+      const std::string_view key = result.Bytes(row, kKey);
+      int64_t& first = slots_[SlotOf(key)];
+      LinkOf(row) = {.next = -1, .last = row};
+      if (first < 0) {
+        first = row;
+      } else {
+        LinkOf(std::exchange(LinkOf(first).last, row)).next = row;
+      }
     }
   }
-  int64_t First(std::string_view key) const {
-    const auto chain = chains_.find(key);
-    return chain == chains_.end() ? -1 : chain->second.first;
-  }
-  int64_t Next(int64_t row) const { return next_[static_cast<size_t>(row - base_)]; }
+  /// -1: there is none.
+  int64_t First(std::string_view key) const { return slots_[SlotOf(key)]; }
+  int64_t Next(int64_t row) const { return links_[static_cast<size_t>(row - base_)].next; }
 
  private:
-  struct Chain {
-    int64_t first;
-    int64_t last;
+  struct Link {
+    int64_t next;
+    int64_t last;  ///< of the chain that this row begins
   };
-  std::unordered_map<std::string_view, Chain> chains_;
-  std::vector<int64_t> next_;
-  int64_t base_;
+  Link& LinkOf(int64_t row) { return links_[static_cast<size_t>(row - base_)]; }
+  /// The key's slot, or the free one where it would be.
+  size_t SlotOf(std::string_view key) const {
+    size_t slot = std::hash<std::string_view>()(key) & (slots_.size() - 1);
+    while (slots_[slot] >= 0 && result_.Bytes(slots_[slot], kKey) != key)
+      slot = (slot + 1) & (slots_.size() - 1);
+    return slot;
+  }
+
+  const PostgresResult& result_;
+  const int64_t base_;
+  std::vector<Link> links_;
+  std::vector<int64_t> slots_;
 };
 
 Result<OnlineValues> TakePacked(const PostgresResult& result, const RowsByKey& rows,
@@ -169,20 +197,22 @@ void PostgresSchemas::GiveBack(int64_t table, PackedRows decoder) {
   if (decoders_.count(table) < kMaxIdleDecoders) decoders_.emplace(table, std::move(decoder));
 }
 
-Result<std::vector<OnlineValues>> ReadPostgresRows(const Context& context,
-                                                   const LayoutOptions& options,
-                                                   std::span<const OnlineRead> reads,
-                                                   std::span<const PostgresTable> tables,
-                                                   PostgresSchemas* schemas, Postgres* connection) {
+Result<std::vector<OnlineValues>> ReadPostgresRows(
+    const Context& context, const LayoutOptions& options, std::span<const OnlineRead> reads,
+    std::span<const std::shared_ptr<const PostgresTable>> tables, PostgresSchemas* schemas,
+    Postgres* connection) {
   std::vector<StoredKeys> keys;
   keys.reserve(reads.size());
   PostgresParameters parameters;
   for (size_t i = 0; i < reads.size(); ++i) {
-    const StoredKeys& stored = keys.emplace_back(reads[i], tables[i], options);
-    const std::vector<std::optional<std::string_view>> asked(stored.keys.begin(),
-                                                             stored.keys.end());
-    parameters.ByteaArray(asked);
-    if (tables[i].id != 0 || !FiltersFeatures(reads[i])) continue;
+    const StoredKeys& stored = keys.emplace_back(reads[i], *tables[i], options);
+    if (stored.keys.size() == 1) {
+      parameters.Bytea(stored.keys[0]);
+    } else {
+      parameters.ByteaArray(
+          std::vector<std::optional<std::string_view>>(stored.keys.begin(), stored.keys.end()));
+    }
+    if (tables[i]->id != 0 || !FiltersFeatures(reads[i])) continue;
     std::vector<std::optional<std::string_view>> names;
     for (const int field : reads[i].fields)
       names.emplace_back(reads[i].table->schema->field(field)->name());
@@ -201,8 +231,8 @@ Result<std::vector<OnlineValues>> ReadPostgresRows(const Context& context,
   std::vector<OnlineValues> values;
   for (size_t i = 0; i < reads.size(); ++i) {
     const RowsByKey by_key(result, rows[i]);
-    auto taken = tables[i].id != 0
-                     ? TakePacked(result, by_key, reads[i], tables[i].id, load, schemas)
+    auto taken = tables[i]->id != 0
+                     ? TakePacked(result, by_key, reads[i], tables[i]->id, load, schemas)
                      : TakeFeast(result, by_key, reads[i], keys[i]);
     if (!taken.ok()) {
       return WithContext(taken.status(), Concat("postgres ", connection->place(), ", view ",

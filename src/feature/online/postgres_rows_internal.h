@@ -40,7 +40,8 @@ class PostgresSchemas {
 /// Reads rows of several tables by one statement: one round trip, one snapshot.
 Result<std::vector<OnlineValues>> ReadPostgresRows(
     const Context& context, const LayoutOptions& options, std::span<const OnlineRead> reads,
-    std::span<const PostgresTable> tables, PostgresSchemas* schemas, sql::Postgres* connection);
+    std::span<const std::shared_ptr<const PostgresTable>> tables, PostgresSchemas* schemas,
+    sql::Postgres* connection);
 
 /// Rows of one table, kept until they are stored. What is kept becomes one guarded upsert for each
 /// of the table's layouts: of a few rows as parameters of one statement, of many by COPY into a

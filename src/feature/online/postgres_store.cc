@@ -1,5 +1,7 @@
 #include <map>
+#include <memory>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "base/mutex.h"
@@ -15,7 +17,7 @@ constexpr size_t kStatementBytes = size_t{4} << 20;
 /// What a write keeps back at most before it sends something.
 constexpr size_t kBufferBytes = size_t{64} << 20;
 
-using TableName = std::pair<std::string, std::string>;
+using TableName = std::tuple<std::string, std::string>;  // of a project and a view
 
 /// What a store and its open writers share; it lives as long as any of them.
 struct Shared {
@@ -25,22 +27,24 @@ struct Shared {
   const LayoutOptions layout;
   PostgresSchemas schemas;
   Mutex mutex;
-  std::map<TableName, PostgresTable> tables GNOMON_GUARDED_BY(mutex);
+  std::map<TableName, std::shared_ptr<const PostgresTable>, std::less<>> tables
+      GNOMON_GUARDED_BY(mutex);
 
-  Result<PostgresTable> Find(const Context& context, const OnlineTable& table,
-                             sql::Postgres* connection) {
-    const TableName name(table.project, table.view);
+  Result<std::shared_ptr<const PostgresTable>> Find(const Context& context,
+                                                    const OnlineTable& table,
+                                                    sql::Postgres* connection) {
     {
       const MutexLock lock(mutex);
-      const auto known = tables.find(name);
+      const auto known = tables.find(std::tie(table.project, table.view));
       if (known != tables.end()) return known->second;
     }
     GNOMON_ASSIGN_OR_RETURN(const auto found,
                             FindPostgresTable(context, layout, table, connection));
     if (!found.has_value()) return NotInPostgres(table, connection->place());
+    auto kept = std::make_shared<const PostgresTable>(*found);
     const MutexLock lock(mutex);
-    tables[name] = *found;
-    return *found;
+    tables[TableName(table.project, table.view)] = kept;
+    return kept;
   }
 
   void Forget() {
@@ -197,12 +201,13 @@ class PostgresStore : public OnlineStore {
         GNOMON_ASSIGN_OR_RETURN(const auto table, shared_->Find(context, *read.table, connection));
         // Other writers wait, readers do not.
         GNOMON_RETURN_NOT_OK(connection->Execute(
-            context, Concat("LOCK TABLE ", table.id != 0 ? table.packed : table.feast,
+            context, Concat("LOCK TABLE ", table->id != 0 ? table->packed : table->feast,
                             " IN SHARE ROW EXCLUSIVE MODE")));
         GNOMON_ASSIGN_OR_RETURN(const auto stored, ReadWith(context, {&read, 1}, connection));
         GNOMON_ASSIGN_OR_RETURN(const OnlineRows changed, change(stored.front()));
         if (changed.keys.empty()) return Status::OK();
-        GNOMON_ASSIGN_OR_RETURN(auto rows, PostgresRows::Make(*read.table, table, shared_->layout));
+        GNOMON_ASSIGN_OR_RETURN(auto rows,
+                                PostgresRows::Make(*read.table, *table, shared_->layout));
         GNOMON_RETURN_NOT_OK(rows.Add(context, changed));
         return rows.Upsert(context, connection);
       });
@@ -218,9 +223,9 @@ class PostgresStore : public OnlineStore {
         GNOMON_ASSIGN_OR_RETURN(
             const auto counted,
             connection->Query(
-                context, found.id != 0
-                             ? Concat("SELECT count(*) FROM ", found.packed)
-                             : Concat("SELECT count(DISTINCT entity_key) FROM ", found.feast)));
+                context, found->id != 0
+                             ? Concat("SELECT count(*) FROM ", found->packed)
+                             : Concat("SELECT count(DISTINCT entity_key) FROM ", found->feast)));
         return counted.Int64(0, 0).Value(&count);
       });
     }));
@@ -231,7 +236,7 @@ class PostgresStore : public OnlineStore {
   Result<std::vector<OnlineValues>> ReadWith(const Context& context,
                                              std::span<const OnlineRead> reads,
                                              sql::Postgres* connection) {
-    std::vector<PostgresTable> tables;
+    std::vector<std::shared_ptr<const PostgresTable>> tables;
     tables.reserve(reads.size());
     for (const OnlineRead& read : reads) {
       GNOMON_ASSIGN_OR_RETURN(auto table, shared_->Find(context, *read.table, connection));
