@@ -107,7 +107,8 @@ struct WriteOptions {
   /// Parquet: snappy, zstd, lz4, gzip, none. IPC: zstd, lz4, none, and snappy, which stands for
   /// lz4.
   std::string compression = "snappy";
-  /// Columns that dictionary encoding would not shrink are found from a sample of the first batch.
+  /// Columns that dictionary encoding would not shrink are found from a sample of the first row
+  /// group.
   bool choose_encodings = true;
 };
 

@@ -12,6 +12,7 @@
 #include <arrow/type_fwd.h>
 
 #include "table/file.h"
+#include "table/file_part.h"
 #include "table/file_system_internal.h"
 #include "table/partitioned_table.h"
 
@@ -23,6 +24,7 @@ struct ScanRequest {
   int time_column = -1;      ///< index into the file's schema, for pruning
   std::optional<TimeRange> time_range = {};
   std::vector<std::pair<int, RowGroupProbe>> probes = {};  ///< with indices into the file's schema
+  FilePart file_part = {};                                 ///< of Scan and Read
   int64_t batch_rows = int64_t{64} * 1024;                 ///< a wish: batches may be larger
 };
 
@@ -127,7 +129,8 @@ class FormatWriter {
 
 using Sink = std::shared_ptr<arrow::io::OutputStream>;
 Result<std::unique_ptr<FormatWriter>> MakeParquetWriter(
-    const Sink& sink, const std::shared_ptr<arrow::Schema>& schema, const WriteOptions& options);
+    const Context& context, const Sink& sink, const std::shared_ptr<arrow::Schema>& schema,
+    const WriteOptions& options);
 Result<std::unique_ptr<FormatWriter>> MakeCsvWriter(const Sink& sink,
                                                     const std::shared_ptr<arrow::Schema>& schema);
 Result<std::unique_ptr<FormatWriter>> MakeJsonWriter(const Sink& sink,

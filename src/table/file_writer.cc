@@ -15,13 +15,13 @@ namespace {
 using internal::FileError;
 using internal::FormatWriter;
 
-Result<std::unique_ptr<FormatWriter>> MakeFormatWriter(FileFormat format,
+Result<std::unique_ptr<FormatWriter>> MakeFormatWriter(const Context& context, FileFormat format,
                                                        const internal::Sink& sink,
                                                        const std::shared_ptr<arrow::Schema>& schema,
                                                        const WriteOptions& options) {
   switch (format) {
     case FileFormat::kParquet:
-      return internal::MakeParquetWriter(sink, schema, options);
+      return internal::MakeParquetWriter(context, sink, schema, options);
     case FileFormat::kCsv:
       return internal::MakeCsvWriter(sink, schema);
     case FileFormat::kJson:
@@ -91,7 +91,7 @@ class AtomicTableWriter : public TableWriter {
                               arrow::io::CompressedOutputStream::Make(codec_.get(), sink));
       sink = compressed_;
     }
-    GNOMON_ASSIGN_OR_RETURN(format_, MakeFormatWriter(format, sink, schema_, options));
+    GNOMON_ASSIGN_OR_RETURN(format_, MakeFormatWriter(context_, format, sink, schema_, options));
     return Status::OK();
   }
 

@@ -12,12 +12,12 @@
 #include <arrow/util/byte_size.h>
 #include <arrow/util/checked_cast.h>
 #include <parquet/arrow/schema.h>
-#include <parquet/arrow/writer.h>
 #include <parquet/properties.h>
 #include <parquet/schema.h>
 
 #include "base/ids.h"
 #include "table/file_internal.h"
+#include "table/parquet_row_groups_internal.h"
 
 namespace gnomon::table::internal {
 
@@ -25,8 +25,8 @@ namespace {
 
 using arrow::internal::checked_cast;
 
-/// Rows of the first batch that are looked at, in blocks (so that runs of sorted values are seen),
-/// and the fewest from which something follows.
+/// Rows of the first row group that are looked at, in blocks (so that runs of sorted values are
+/// seen), and the fewest from which something follows.
 constexpr int64_t kSampleRows = 8192;
 constexpr int64_t kSampleBlocks = 64;
 constexpr int64_t kLeastSampleRows = 1024;
@@ -62,19 +62,13 @@ double CountDistinct(const std::vector<uint64_t>& hashes) {
   return distinct;
 }
 
-/// The bytes of a value that a dictionary would hold once; none for types that it does not suit or
-/// that are nested.
+/// Visits the bytes of the values in [begin, begin + count) that a dictionary would hold once;
+/// false for types that it does not suit or that are nested.
 template <typename Visit>
-bool VisitSample(const arrow::Array& array, Visit&& visit) {
-  const bool whole = array.length() <= kSampleRows;
-  const int64_t blocks = whole ? 1 : kSampleBlocks;
-  const int64_t block_rows = whole ? array.length() : kSampleRows / kSampleBlocks;
+bool VisitValues(const arrow::Array& array, int64_t begin, int64_t count, Visit&& visit) {
   const auto for_each = [&](auto&& bytes_of) {
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t begin = array.length() / blocks * block;
-      for (int64_t row = begin; row < begin + block_rows; ++row) {
-        if (array.IsValid(row)) visit(bytes_of(row));
-      }
+    for (int64_t row = begin; row < begin + count; ++row) {
+      if (array.IsValid(row)) visit(bytes_of(row));
     }
     return true;
   };
@@ -97,15 +91,42 @@ bool VisitSample(const arrow::Array& array, Visit&& visit) {
   });
 }
 
+/// The same for a sample of the rows, which does not depend on how they are cut into chunks.
+template <typename Visit>
+bool VisitSample(const arrow::ChunkedArray& column, Visit&& visit) {
+  const bool whole = column.length() <= kSampleRows;
+  const int64_t blocks = whole ? 1 : kSampleBlocks;
+  const int64_t block_rows = whole ? column.length() : kSampleRows / kSampleBlocks;
+  int64_t chunk_begin = 0;
+  int64_t block = 0;
+  int64_t seen = 0;  // of the block
+  for (const auto& chunk : column.chunks()) {
+    const int64_t chunk_end = chunk_begin + chunk->length();
+    while (block < blocks) {
+      const int64_t row = column.length() / blocks * block + seen;
+      const int64_t count = std::min(block_rows - seen, chunk_end - row);
+      if (count <= 0) break;
+      if (!VisitValues(*chunk, row - chunk_begin, count, visit)) return false;
+      seen += count;
+      if (seen < block_rows) break;
+      seen = 0;
+      ++block;
+    }
+    chunk_begin = chunk_end;
+  }
+  return true;
+}
+
 /// Would a dictionary make a row group of the column smaller, and fit the page that the format
 /// allows it?
-bool DictionaryShrinks(const arrow::Array& array, int64_t row_group_rows) {
+bool DictionaryShrinks(const arrow::ChunkedArray& column, int64_t row_group_rows) {
   double sampled = 0;
   double bytes = 0;
   std::vector<uint64_t> hashes;
-  const bool suits = VisitSample(array, [&](std::string_view value) {
+  const int64_t head = arrow::is_fixed_width(column.type()->id()) ? 0 : 4;
+  const bool suits = VisitSample(column, [&](std::string_view value) {
     sampled += 1;
-    bytes += static_cast<double>(value.size()) + (arrow::is_fixed_width(array.type_id()) ? 0 : 4);
+    bytes += static_cast<double>(static_cast<int64_t>(value.size()) + head);
     hashes.push_back(HashBytes(value));
   });
   if (!suits || sampled < kLeastSampleRows) return true;
@@ -145,14 +166,14 @@ Status Guarded(Body&& body) {
   }
 }
 
-/// Collects the batches of a row group and writes it column by column, which costs half of what a
-/// buffered row group does. Opens the file at the first row group, whose first batch decides the
-/// encodings.
+/// Collects the batches of a row group and writes it whole. Opens the file at the first row group,
+/// which decides the encodings.
 class ParquetWriter : public FormatWriter {
  public:
-  ParquetWriter(Sink sink, std::shared_ptr<arrow::Schema> schema, const WriteOptions& options,
-                parquet::Compression::type compression)
-      : sink_(std::move(sink)),
+  ParquetWriter(const Context& context, Sink sink, std::shared_ptr<arrow::Schema> schema,
+                const WriteOptions& options, parquet::Compression::type compression)
+      : context_(context),
+        sink_(std::move(sink)),
         schema_(std::move(schema)),
         options_(options),
         compression_(compression) {}
@@ -199,17 +220,17 @@ class ParquetWriter : public FormatWriter {
 
   Status WriteRowGroup() {
     return Guarded([&]() -> Status {
-      if (writer_ == nullptr) GNOMON_RETURN_NOT_OK(OpenFile(pending_[0].get()));
       GNOMON_ASSIGN_OR_RETURN(const auto table, arrow::Table::FromRecordBatches(schema_, pending_));
-      GNOMON_RETURN_NOT_OK(writer_->WriteTable(*table, pending_rows_));
+      if (writer_ == nullptr) GNOMON_RETURN_NOT_OK(OpenFile(table.get()));
       pending_.clear();
+      GNOMON_RETURN_NOT_OK(writer_->Write(*table, pending_bytes_));
       pending_rows_ = 0;
       pending_bytes_ = 0;
       return Status::OK();
     });
   }
 
-  Status OpenFile(const arrow::RecordBatch* first) {
+  Status OpenFile(const arrow::Table* first) {
     parquet::WriterProperties::Builder properties;
     properties.compression(compression_)->max_row_group_length(options_.row_group_rows);
     for (int i = 0; first != nullptr && options_.choose_encodings && i < schema_->num_fields();
@@ -218,12 +239,12 @@ class ParquetWriter : public FormatWriter {
       properties.disable_dictionary(
           parquet::schema::ColumnPath({schema_->field(i)->name()}).ToDotString());
     }
-    GNOMON_ASSIGN_OR_RETURN(
-        writer_, parquet::arrow::FileWriter::Open(*schema_, arrow::default_memory_pool(), sink_,
-                                                  properties.build(), ArrowProperties()));
+    GNOMON_ASSIGN_OR_RETURN(writer_, RowGroupSink::Open(context_, sink_, schema_,
+                                                        properties.build(), ArrowProperties()));
     return Status::OK();
   }
 
+  const Context context_;
   Sink sink_;
   std::shared_ptr<arrow::Schema> schema_;
   WriteOptions options_;
@@ -231,15 +252,16 @@ class ParquetWriter : public FormatWriter {
   arrow::RecordBatchVector pending_;
   int64_t pending_rows_ = 0;
   int64_t pending_bytes_ = 0;
-  std::unique_ptr<parquet::arrow::FileWriter> writer_;
+  std::unique_ptr<RowGroupSink> writer_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<FormatWriter>> MakeParquetWriter(
-    const Sink& sink, const std::shared_ptr<arrow::Schema>& schema, const WriteOptions& options) {
+    const Context& context, const Sink& sink, const std::shared_ptr<arrow::Schema>& schema,
+    const WriteOptions& options) {
   GNOMON_ASSIGN_OR_RETURN(const auto compression, ParseCompression(options.compression));
-  auto writer = std::make_unique<ParquetWriter>(sink, schema, options, compression);
+  auto writer = std::make_unique<ParquetWriter>(context, sink, schema, options, compression);
   GNOMON_RETURN_NOT_OK(writer->CheckSchema());
   return writer;
 }
