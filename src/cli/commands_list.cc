@@ -44,6 +44,7 @@ ordered_json Describe(const feature::FeatureView& view) {
       {"source", view.source}, {"ttl", view.ttl > 0 ? FormatDuration(view.ttl) : "unlimited"},
       {"online", view.online}, {"features", FieldsJson(view.schema)}};
   if (!view.sink_source.empty()) json["sink_source"] = view.sink_source;
+  if (!view.push_source.empty()) json["push_source"] = view.push_source;
   if (view.is_derived()) json["source_views"] = view.source_views;
   if (!view.filter.empty()) json["filter"] = view.filter;
   for (const auto& step : view.transformations)

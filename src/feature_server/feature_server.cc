@@ -144,7 +144,7 @@ Result<int64_t> HandlePush(const Context& context, feature::FeatureStore& store,
       CheckMembers(document, {"push_source_name", "feature_view_name", "df", "allow_registry_cache",
                               "to", "transform_on_write"}));
   const char* member = document.Has("feature_view_name") ? "feature_view_name" : "push_source_name";
-  GNOMON_ASSIGN_OR_RETURN(std::string view, Required(document.GetString(member)));
+  GNOMON_ASSIGN_OR_RETURN(std::string name, Required(document.GetString(member)));
   auto mode = feature::PushMode::kOnline;
   if (document.Has("to")) {
     GNOMON_ASSIGN_OR_RETURN(std::string to, document.GetString("to"));
@@ -153,14 +153,14 @@ Result<int64_t> HandlePush(const Context& context, feature::FeatureStore& store,
   GNOMON_ASSIGN_OR_RETURN(auto rows, Required(document.GetColumns("df")));
   std::vector<std::string> times = {"event_timestamp"};
   auto definitions = store.definitions();
-  if (const feature::FeatureView* found = definitions->FindFeatureView(view)) {
+  for (const feature::FeatureView* view : definitions->PushTargets(name)) {
     GNOMON_ASSIGN_OR_RETURN(const feature::DataSource source,
-                            feature::SourceOf(*definitions, *found));
+                            feature::SourceOf(*definitions, *view));
     times.push_back(source.timestamp_field);
     times.push_back(source.created_timestamp_column);
   }
   GNOMON_ASSIGN_OR_RETURN(rows, WithTimes(std::move(rows), times));
-  return store.Push(context, view, *rows, mode);
+  return store.Push(context, name, *rows, mode);
 }
 
 }  // namespace

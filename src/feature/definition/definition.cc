@@ -53,6 +53,16 @@ const FeatureService* Definitions::FindFeatureService(std::string_view name) con
   return Find(feature_services, name);
 }
 
+std::vector<const FeatureView*> Definitions::PushTargets(std::string_view name) const {
+  std::vector<const FeatureView*> targets;
+  for (const FeatureView& view : feature_views) {
+    if (view.push_source == name && !name.empty()) targets.push_back(&view);
+  }
+  const FeatureView* view = targets.empty() ? FindFeatureView(name) : nullptr;
+  if (view != nullptr) targets.push_back(view);
+  return targets;
+}
+
 std::vector<std::string> Definitions::ViewNames() const {
   std::vector<std::string> names;
   for (const FeatureView& view : feature_views) names.push_back(view.name);

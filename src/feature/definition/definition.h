@@ -107,6 +107,9 @@ struct FeatureView {
   /// A data source that is a folder: what is materialized is also kept there, one file for each
   /// interval. Empty: not kept.
   std::string sink_source;
+  /// Feast's PushSource of the view: rows that are pushed under this name reach it. Empty: none;
+  /// rows can always be pushed under the view's own name.
+  std::string push_source = {};
   std::vector<Field> schema;  ///< features (never join keys or timestamps), in order
   int64_t ttl = 0;            ///< 0: unlimited
   bool online = true;
@@ -181,6 +184,9 @@ struct Definitions {
   const FeatureView* FindFeatureView(std::string_view name) const;
   const OnDemandFeatureView* FindOnDemandFeatureView(std::string_view name) const;
   const FeatureService* FindFeatureService(std::string_view name) const;
+  /// The views that rows reach which are pushed under `name`: those whose push source it is, else
+  /// the view of this name. Empty: none.
+  std::vector<const FeatureView*> PushTargets(std::string_view name) const;
   /// Names of all views, for hints.
   std::vector<std::string> ViewNames() const;
 };

@@ -188,7 +188,8 @@ std::string Text(const FeatureView& view) {
       .List("entities", view.entities)
       .Text("source", view.source)
       .List("source_views", view.source_views)
-      .Text("sink_source", view.sink_source);
+      .Text("sink_source", view.sink_source)
+      .Text("push_source", view.push_source);
   if (view.ttl != 0) members.Duration("ttl", view.ttl);
   if (!view.online) members.Raw("online", "false");
   members.Text("filter", view.filter);

@@ -270,8 +270,8 @@ Result<FeatureView> ParseFeatureView(const ConfigNode& node, const Extensions* e
   GNOMON_RETURN_NOT_OK(
       CheckUnsupported(node, {"plugins", "udf", "feature_transformation", "stream_source"}));
   GNOMON_RETURN_NOT_OK(node.CheckKeys(
-      {"name", "entities", "source", "source_views", "sink_source", "ttl", "schema", "online",
-       "filter", "transformations", "aggregations", "description", "tags", "owner"},
+      {"name", "entities", "source", "source_views", "sink_source", "push_source", "ttl", "schema",
+       "online", "filter", "transformations", "aggregations", "description", "tags", "owner"},
       {"offline", "version", "enabled", "mode", "org", "enable_validation", "plugins", "udf",
        "feature_transformation", "stream_source", "batch_engine"}));
   FeatureView view;
@@ -281,6 +281,7 @@ Result<FeatureView> ParseFeatureView(const ConfigNode& node, const Extensions* e
                            .Text("source", &view.source)
                            .TextList("source_views", &view.source_views)
                            .Text("sink_source", &view.sink_source)
+                           .Text("push_source", &view.push_source)
                            .Duration("ttl", &view.ttl)
                            .Bool("online", &view.online)
                            .Text("filter", &view.filter)

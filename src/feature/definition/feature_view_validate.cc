@@ -33,6 +33,9 @@ Status CheckReferences(const Definitions& definitions, const FeatureView& view) 
       return ObjectError(kViewKind, view.name, "sink_source is the view's own source");
     }
   }
+  if (!IsUtf8(view.push_source)) {
+    return ObjectError(kViewKind, view.name, "push_source is not valid UTF-8");
+  }
   if (view.is_derived()) return CheckSourceViews(definitions, view);
   if (view.source.empty()) return ObjectError(kViewKind, view.name, "source is missing");
   if (definitions.FindDataSource(view.source) == nullptr) {

@@ -82,6 +82,25 @@ Status UnknownName(std::string_view text, std::string_view lower) {
   return MakeError(ErrorKind::kUser, Concat("unknown type ", Quoted(text)), {}, std::move(hint));
 }
 
+struct FeastType {
+  int number;
+  std::string_view name;
+};
+
+constexpr std::array<FeastType, 20> kOnlyFeasts = {{
+    {19, "Null"},           {20, "Map"},          {21, "Array(Map)"},      {32, "Json"},
+    {33, "Array(Json)"},    {34, "Struct"},       {35, "Array(Struct)"},   {36, "Uuid"},
+    {37, "TimeUuid"},       {38, "Array(Uuid)"},  {39, "Array(TimeUuid)"}, {40, "Set(Uuid)"},
+    {41, "Set(TimeUuid)"},  {42, "Array(Array)"}, {43, "Array(Set)"},      {44, "Decimal"},
+    {45, "Array(Decimal)"}, {46, "Set(Decimal)"}, {47, "ScalarMap"},       {48, "ZonedTimestamp"},
+}};
+
+/// For messages.
+std::string NameOfFeastNumber(int number) {
+  const auto found = std::ranges::find(kOnlyFeasts, number, &FeastType::number);
+  return found != kOnlyFeasts.end() ? std::string(found->name) : Concat("number ", number);
+}
+
 std::shared_ptr<arrow::DataType> ScalarToArrow(ValueType::Base base) {
   switch (base) {
     case ValueType::kInvalid:
@@ -117,7 +136,7 @@ Result<ValueType> ValueType::FromFeastNumber(int number) {
   if (within(1)) return ValueType{static_cast<Base>(number), false};
   if (within(kFirstList)) return ValueType{static_cast<Base>(number - kFirstList + 1), true};
   if (within(kFirstSet)) return ValueType{static_cast<Base>(number - kFirstSet + 1), true};
-  return Error(ErrorKind::kUnsupported, "feast value type number ", number, " is not supported");
+  return Error(ErrorKind::kUnsupported, "type ", NameOfFeastNumber(number), " is not supported");
 }
 
 Result<ValueType> ValueType::Parse(std::string_view text) {

@@ -48,7 +48,7 @@ TEST_CASE("a Feast type that nothing here holds is unsupported, not unknown") {
     CAPTURE(text);
     CHECK_ERROR(ValueType::Parse(text), ErrorKind::kUnsupported, "is not supported");
   }
-  CHECK_ERROR(ValueType::FromFeastNumber(20), ErrorKind::kUnsupported, "20");
+  CHECK_ERROR(ValueType::FromFeastNumber(20), ErrorKind::kUnsupported, "Map");
   CHECK_ERROR(ValueType::FromFeastNumber(0), ErrorKind::kUnsupported, "0");
 }
 

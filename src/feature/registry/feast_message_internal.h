@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,16 +23,25 @@ void WriteDataSource(const DataSource& source, feast::core::DataSource* message)
 /// REQUIRES: the view's entities and source are in `definitions`.
 void WriteFeatureView(const Definitions& definitions, const FeatureView& view,
                       feast::core::FeatureViewSpec* spec);
-/// Projections of feature views; those of on-demand views go to the side file. REQUIRES: as above.
-void WriteFeatureService(const Definitions& definitions, const FeatureService& service,
-                         feast::core::FeatureServiceSpec* spec);
+/// Projections of feature views; those of on-demand views go to the side file. Projections of
+/// `foreign` views stay. REQUIRES: as above.
+void WriteFeatureService(const Definitions& definitions, const std::set<std::string>& foreign,
+                         const FeatureService& service, feast::core::FeatureServiceSpec* spec);
 
 /// kUnsupported for what definitions cannot say: other stores, Python functions, views on views,
 /// other types.
 Result<Entity> ReadEntity(const feast::core::EntitySpecV2& spec);
 Result<DataSource> ReadDataSource(const feast::core::DataSource& message);
-Result<FeatureView> ReadFeatureView(const feast::core::FeatureViewSpec& spec);
+/// Features of other types are left out and told in `notes`; a view of nothing else is
+/// kUnsupported.
+Result<FeatureView> ReadFeatureView(const feast::core::FeatureViewSpec& spec,
+                                    std::vector<std::string>* notes = nullptr);
+/// Whether definitions can hold a feature of this type.
+bool IsReadable(const feast::core::FeatureSpecV2& feature);
+/// `foreign`: views of Feast's that definitions cannot hold. Their projections are left out once
+/// gnomon has written the service without them.
 Result<FeatureService> ReadFeatureService(const Definitions& definitions,
+                                          const std::set<std::string>& foreign,
                                           const feast::core::FeatureServiceSpec& spec);
 
 /// Replaces the project's part of `side` by the on-demand views and service parts of `wanted`; jobs
@@ -45,6 +55,11 @@ Result<OnDemandFeatureView> ReadOnDemandView(const gnomon::proto::SideOnDemandVi
 Definitions ReadDefinitions(const feast::core::Registry& registry,
                             const gnomon::proto::SideProject* side, const std::string& project,
                             std::vector<std::string>* notes);
+
+/// Views of the project that `definitions`, as they were read, do not hold: Feast's own kinds and
+/// feature views that cannot be read.
+std::set<std::string> ForeignViews(const feast::core::Registry& registry,
+                                   const std::string& project, const Definitions& definitions);
 
 /// Puts the project's definitions into a registry: new objects are added, known ones changed in
 /// place, others of the project that definitions can say are deleted. Timestamps move only where an

@@ -48,6 +48,25 @@ Result<Aggregation> ReadAggregation(const gnomon::proto::AggregationSpec& spec) 
   return aggregation;
 }
 
+Result<std::vector<Field>> ReadFeatures(const feast::core::FeatureViewSpec& spec,
+                                        std::vector<std::string>* notes) {
+  std::vector<Field> fields;
+  std::vector<std::string> left_out;
+  Status unreadable;
+  for (const auto& feature : spec.features()) {
+    auto field = ReadField(feature);
+    if (field.ok()) {
+      fields.push_back(std::move(*field));
+      continue;
+    }
+    unreadable = field.status();
+    left_out.push_back(Concat("feature view ", Quoted(spec.name()), ": ", unreadable.message()));
+  }
+  if (fields.empty() && !unreadable.ok()) return unreadable;
+  if (notes != nullptr) notes->insert(notes->end(), left_out.begin(), left_out.end());
+  return fields;
+}
+
 Status ReadPostgresSource(const std::string& json, DataSource* source) {
   gnomon::proto::PostgresSource fields;
   google::protobuf::util::JsonParseOptions options;
@@ -106,6 +125,9 @@ Result<DataSource> ReadDataSource(const feast::core::DataSource& message) {
     GNOMON_RETURN_NOT_OK(ReadPostgresSource(message.custom_options().configuration(), &source));
     return source;
   }
+  if (message.type() == feast::core::DataSource::PUSH_SOURCE) {
+    return Error(ErrorKind::kUnsupported, "a push source that no feature view reads");
+  }
   if (message.type() != feast::core::DataSource::BATCH_FILE || !message.has_file_options()) {
     return Error(ErrorKind::kUnsupported, "source type ",
                  feast::core::DataSource::SourceType_Name(message.type()));
@@ -125,7 +147,12 @@ Result<DataSource> ReadDataSource(const feast::core::DataSource& message) {
   return source;
 }
 
-Result<FeatureView> ReadFeatureView(const feast::core::FeatureViewSpec& spec) {
+bool IsReadable(const feast::core::FeatureSpecV2& feature) {
+  return TypeOf(feature.value_type()).ok();
+}
+
+Result<FeatureView> ReadFeatureView(const feast::core::FeatureViewSpec& spec,
+                                    std::vector<std::string>* notes) {
   if (spec.has_feature_transformation()) {
     return Error(ErrorKind::kUnsupported, "a Python transformation");
   }
@@ -140,10 +167,10 @@ Result<FeatureView> ReadFeatureView(const feast::core::FeatureViewSpec& spec) {
   for (const std::string& entity : spec.entities()) {
     if (entity != kDummyEntity) view.entities.push_back(entity);
   }
-  for (const auto& feature : spec.features()) {
-    GNOMON_ASSIGN_OR_RETURN(Field field, ReadField(feature));
-    view.schema.push_back(std::move(field));
+  if (spec.stream_source().type() == feast::core::DataSource::PUSH_SOURCE) {
+    view.push_source = spec.stream_source().name();
   }
+  GNOMON_ASSIGN_OR_RETURN(view.schema, ReadFeatures(spec, notes));
   view.ttl = Micros(spec.ttl().seconds(), spec.ttl().nanos());
   view.online = spec.online();
   view.description = spec.description();
@@ -163,6 +190,7 @@ Result<FeatureView> ReadFeatureView(const feast::core::FeatureViewSpec& spec) {
 }
 
 Result<FeatureService> ReadFeatureService(const Definitions& definitions,
+                                          const std::set<std::string>& foreign,
                                           const feast::core::FeatureServiceSpec& spec) {
   FeatureService service;
   service.name = spec.name();
@@ -170,14 +198,20 @@ Result<FeatureService> ReadFeatureService(const Definitions& definitions,
   service.tags = MapOf(spec.tags());
   service.owner = spec.owner();
   GNOMON_ASSIGN_OR_RETURN(const auto extra, TakeSpecTag<gnomon::proto::ServiceSpec>(&service.tags));
+  const auto& left_to_feast = extra.foreign_views();
   for (const auto& message : spec.features()) {
+    const std::string& name = message.feature_view_name();
+    if (foreign.contains(name) && std::ranges::find(left_to_feast, name) != left_to_feast.end()) {
+      continue;
+    }
     Projection projection;
     projection.view = message.feature_view_name();
     projection.name_alias = message.feature_view_name_alias();
     projection.join_key_map = MapOf(message.join_key_map());
     for (const auto& feature : message.feature_columns()) {
-      projection.features.push_back(feature.name());
+      if (IsReadable(feature)) projection.features.push_back(feature.name());
     }
+    if (projection.features.empty() && !message.feature_columns().empty()) continue;
     const std::string& output =
         projection.name_alias.empty() ? projection.view : projection.name_alias;
     const FeatureView* view = definitions.FindFeatureView(projection.view);

@@ -13,6 +13,7 @@ namespace gnomon::feature {
 namespace {
 
 constexpr std::string_view kFileSourceClass = "feast.infra.offline_stores.file_source.FileSource";
+constexpr std::string_view kPushSourceClass = "feast.data_source.PushSource";
 constexpr std::string_view kPostgresSourceClass =
     "feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source.PostgreSQLSource";
 
@@ -28,6 +29,27 @@ void WriteField(const Field& field, feast::core::FeatureSpecV2* message) {
   WriteMap(field.tags, message->mutable_tags());
 }
 
+// Puts the messages of `before` that are Feast's alone back, each behind those that it stood
+// behind. `name_of` tells them apart.
+template <typename Message, typename NameOf, typename IsForeign>
+void PutBack(const google::protobuf::RepeatedPtrField<Message>& before, NameOf name_of,
+             IsForeign is_foreign, google::protobuf::RepeatedPtrField<Message>* messages) {
+  const auto place_in = [&](const auto& list, const Message& message) {
+    const auto found = std::ranges::find(list, name_of(message), name_of);
+    return found == list.end() ? -1 : static_cast<int>(found - list.begin());
+  };
+  for (int i = 0; i < before.size(); ++i) {
+    if (!is_foreign(before[i]) || place_in(*messages, before[i]) >= 0) continue;
+    int place = 0;
+    for (int j = 0; j < messages->size(); ++j) {
+      const int old = place_in(before, (*messages)[j]);
+      if (old >= 0 && old < i) place = j + 1;
+    }
+    *messages->Add() = before[i];
+    for (int j = messages->size() - 1; j > place; --j) messages->SwapElements(j, j - 1);
+  }
+}
+
 // Fields by position, so that what Feast alone knows about a field of the same name (vector
 // indexes) stays.
 void WriteFields(const std::vector<Field>& fields,
@@ -41,6 +63,16 @@ void WriteFields(const std::vector<Field>& fields,
     if (found != before.end()) message->Swap(&*found);
     WriteField(field, message);
   }
+}
+
+// As WriteFields; features of types that definitions cannot hold stay.
+void WriteFeatures(const std::vector<Field>& fields,
+                   google::protobuf::RepeatedPtrField<feast::core::FeatureSpecV2>* messages) {
+  const google::protobuf::RepeatedPtrField<feast::core::FeatureSpecV2> before = *messages;
+  WriteFields(fields, messages);
+  PutBack(
+      before, [](const auto& message) { return message.name(); },
+      [](const auto& message) { return !IsReadable(message); }, messages);
 }
 
 gnomon::proto::AggregationSpec SpecOf(const Aggregation& aggregation) {
@@ -100,6 +132,32 @@ const DataSource& RootSource(const Definitions& definitions, const FeatureView& 
   return *source;
 }
 
+void WritePushSource(const Definitions& definitions, const FeatureView& view,
+                     feast::core::FeatureViewSpec* spec) {
+  const bool had_one = spec->stream_source().type() == feast::core::DataSource::PUSH_SOURCE;
+  if (had_one && spec->stream_source().name() != view.push_source) spec->clear_stream_source();
+  if (view.push_source.empty()) return;
+  feast::core::DataSource* source = spec->mutable_stream_source();
+  source->set_name(view.push_source);
+  source->set_type(feast::core::DataSource::PUSH_SOURCE);
+  source->set_data_source_class_type(std::string(kPushSourceClass));
+  const DataSource& root = RootSource(definitions, view);
+  source->set_timestamp_field(root.timestamp_field);
+  source->set_created_timestamp_column(root.created_timestamp_column);
+  WriteMap(root.field_mapping, source->mutable_field_mapping());
+  WriteDataSource(root, source->mutable_batch_source());
+}
+
+/// A projection that stays as Feast has it: of a view that is not ours, or of features that are
+/// not.
+bool IsLeftToFeast(const Definitions& definitions, const std::set<std::string>& foreign,
+                   const feast::core::FeatureViewProjection& message) {
+  if (foreign.contains(message.feature_view_name())) return true;
+  return definitions.FindFeatureView(message.feature_view_name()) != nullptr &&
+         !message.feature_columns().empty() &&
+         std::ranges::none_of(message.feature_columns(), IsReadable);
+}
+
 std::string PostgresJson(const DataSource& source) {
   gnomon::proto::PostgresSource fields;
   fields.set_name(source.name);
@@ -126,7 +184,7 @@ void WriteProjection(const Definitions& definitions, const FeatureView& view,
     const Field* field = view.FindField(feature);
     fields.push_back(field != nullptr ? *field : Field{feature, {}, {}, {}});
   }
-  WriteFields(fields, message->mutable_feature_columns());
+  WriteFeatures(fields, message->mutable_feature_columns());
   const DataSource& source = RootSource(definitions, view);
   message->set_timestamp_field(source.timestamp_field);
   message->set_created_timestamp_column(source.created_timestamp_column);
@@ -202,10 +260,11 @@ void WriteFeatureView(const Definitions& definitions, const FeatureView& view,
                       feast::core::FeatureViewSpec* spec) {
   spec->set_name(view.name);
   WriteEntityColumns(definitions, view, spec);
-  WriteFields(view.schema, spec->mutable_features());
+  WriteFeatures(view.schema, spec->mutable_features());
   spec->mutable_ttl()->set_seconds(view.ttl / kMicrosPerSecond);
   spec->mutable_ttl()->set_nanos(static_cast<int32_t>(view.ttl % kMicrosPerSecond * 1000));
   WriteDataSource(RootSource(definitions, view), spec->mutable_batch_source());
+  WritePushSource(definitions, view, spec);
   spec->clear_source_views();
   for (const std::string& name : view.source_views) {
     const FeatureView* parent = definitions.FindFeatureView(name);
@@ -220,28 +279,42 @@ void WriteFeatureView(const Definitions& definitions, const FeatureView& view,
   WriteSpecTag(SpecOf(view), spec->mutable_tags());
 }
 
-void WriteFeatureService(const Definitions& definitions, const FeatureService& service,
-                         feast::core::FeatureServiceSpec* spec) {
+void WriteFeatureService(const Definitions& definitions, const std::set<std::string>& foreign,
+                         const FeatureService& service, feast::core::FeatureServiceSpec* spec) {
   spec->set_name(service.name);
   spec->set_description(service.description);
   spec->set_owner(service.owner);
   WriteMap(service.tags, spec->mutable_tags());
   google::protobuf::RepeatedPtrField<feast::core::FeatureViewProjection> before;
   before.Swap(spec->mutable_features());
+  const auto is_of = [](const Projection& projection, const auto& message) {
+    return message.feature_view_name() == projection.view &&
+           message.feature_view_name_alias() == projection.name_alias;
+  };
   gnomon::proto::ServiceSpec extra;
   for (const Projection& projection : service.features) {
     const FeatureView* view = definitions.FindFeatureView(projection.view);
     if (view == nullptr) continue;
     feast::core::FeatureViewProjection* message = spec->add_features();
-    const auto found = std::ranges::find_if(before, [&](const auto& old) {
-      return old.feature_view_name() == projection.view &&
-             old.feature_view_name_alias() == projection.name_alias;
-    });
-    if (found != before.end()) message->Swap(&*found);
+    const auto found =
+        std::ranges::find_if(before, [&](const auto& old) { return is_of(projection, old); });
+    if (found != before.end()) *message = *found;
     WriteProjection(definitions, *view, projection, message);
     if (projection.features.empty()) {
       extra.add_whole_views(projection.name_alias.empty() ? projection.view
                                                           : projection.name_alias);
+    }
+  }
+  PutBack(
+      before,
+      [](const auto& message) {
+        return std::pair(message.feature_view_name(), message.feature_view_name_alias());
+      },
+      [&](const auto& message) { return IsLeftToFeast(definitions, foreign, message); },
+      spec->mutable_features());
+  for (const auto& message : spec->features()) {
+    if (foreign.contains(message.feature_view_name())) {
+      extra.add_foreign_views(message.feature_view_name());
     }
   }
   WriteSpecTag(extra, spec->mutable_tags());

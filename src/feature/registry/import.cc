@@ -43,7 +43,7 @@ void DropUnreadableParts(ImportedDefinitions* imported) {
         continue;
       }
       imported->left_out.push_back(Concat("feature service ", Quoted(service.name), ": its view ",
-                                          Quoted(each.view), " is left out"));
+                                          Quoted(each.view), ", which stays in Feast's registry"));
     }
     service.features = std::move(projections);
     if (!service.features.empty()) kept.push_back(std::move(service));
@@ -56,11 +56,12 @@ void NameWhatIsElsewhere(const Registry& registry, ImportedDefinitions* imported
     imported->left_out.push_back(
         Concat("saved dataset ", Quoted(dataset.name), ": it stays in the registry and its file"));
   }
-  for (const FeatureView& view : imported->definitions.feature_views) {
-    if (registry.StateOf(view.name).intervals.empty()) continue;
-    imported->left_out.push_back(
-        Concat("feature view ", Quoted(view.name),
-               ": the history of its materialization stays in the registry"));
+  const bool has_history = std::ranges::any_of(
+      imported->definitions.feature_views,
+      [&](const FeatureView& view) { return !registry.StateOf(view.name).intervals.empty(); });
+  if (has_history) {
+    imported->left_out.emplace_back(
+        "the history of the views' materialization: it stays in the registry");
   }
   for (const PluginUse& plugin : imported->definitions.plugins) {
     imported->left_out.push_back(

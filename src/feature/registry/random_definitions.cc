@@ -120,6 +120,7 @@ class Maker {
       const std::string& sink = Pick(all_.data_sources).name;
       if (sink != view.source) view.sink_source = sink;
     }
+    if (Below(4) == 0) view.push_source = Concat("pushed_", Below(3));
     view.ttl = Flip() ? 0 : Below(int64_t{1} << 50);
     view.online = Flip();
     if (Flip()) view.filter = "x > 0 and s = 'it''s'";

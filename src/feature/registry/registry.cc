@@ -61,8 +61,14 @@ void LogNotes(const std::string& path, const Snapshot& snapshot) {
                "last version that gnomon wrote",
                {{"path", path}});
   }
-  for (const std::string& note : snapshot.notes) {
-    LogWarning(kModule, Concat("left out: ", note), {{"path", path}});
+  const size_t count = snapshot.notes.size();
+  if (count == 1) {
+    LogWarning(kModule, Concat("left out: ", snapshot.notes[0]), {{"path", path}});
+  } else if (count > 1) {
+    LogWarning(kModule,
+               Concat("left out: ", snapshot.notes[0], "; and ", count - 1,
+                      " more, which `gnomon doctor` lists"),
+               {{"path", path}});
   }
 }
 

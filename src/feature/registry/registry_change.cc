@@ -108,6 +108,7 @@ void Compare(const FeatureView& before, const FeatureView& after, Details* detai
   details->Compare("source", before.source, after.source);
   details->Compare("source_views", before.source_views, after.source_views);
   details->Compare("sink_source", before.sink_source, after.sink_source);
+  details->Compare("push_source", before.push_source, after.push_source);
   details->Compare("ttl", FormatDuration(before.ttl), FormatDuration(after.ttl));
   details->Compare("online", before.online, after.online);
   details->Compare("filter", before.filter, after.filter);
@@ -240,6 +241,20 @@ bool SameOrigin(const Definitions& stored, const Definitions& wanted, const std:
   return old_source != nullptr && new_source != nullptr && SameRows(*old_source, *new_source);
 }
 
+/// Without projections of views that are not readable here: they stay Feast's.
+std::vector<FeatureService> ReadableServices(const Definitions& definitions) {
+  std::vector<FeatureService> services;
+  for (FeatureService service : definitions.feature_services) {
+    const bool had_parts = !service.features.empty();
+    std::erase_if(service.features, [&](const Projection& projection) {
+      return definitions.FindFeatureView(projection.view) == nullptr &&
+             definitions.FindOnDemandFeatureView(projection.view) == nullptr;
+    });
+    if (!had_parts || !service.features.empty()) services.push_back(std::move(service));
+  }
+  return services;
+}
+
 }  // namespace
 
 std::vector<RegistryChange> CompareDefinitions(const Definitions& stored,
@@ -251,7 +266,7 @@ std::vector<RegistryChange> CompareDefinitions(const Definitions& stored,
   CompareKind("feature view", stored.feature_views, wanted.feature_views, &changes);
   CompareKind("on demand feature view", stored.on_demand_feature_views,
               wanted.on_demand_feature_views, &changes);
-  CompareKind("feature service", stored.feature_services, wanted.feature_services, &changes);
+  CompareKind("feature service", ReadableServices(stored), wanted.feature_services, &changes);
   return changes;
 }
 

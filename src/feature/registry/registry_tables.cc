@@ -9,13 +9,14 @@ namespace gnomon::feature {
 
 namespace {
 
-constexpr std::array<RegistryTable, 12> kTables = {{
+constexpr std::array<RegistryTable, 13> kTables = {{
     {kProjectsTable, "project_name", "project_proto"},
     {"entities", "entity_name", "entity_proto"},
     {"data_sources", "data_source_name", "data_source_proto"},
     {kFeatureViewsTable, "feature_view_name", "feature_view_proto"},
     {"stream_feature_views", "feature_view_name", "feature_view_proto"},
     {"on_demand_feature_views", "feature_view_name", "feature_view_proto"},
+    {"label_views", "feature_view_name", "feature_view_proto"},
     {"feature_services", "feature_service_name", "feature_service_proto"},
     {"saved_datasets", "saved_dataset_name", "saved_dataset_proto"},
     {kMetadataTable, "metadata_key", "metadata_value", true},
@@ -24,8 +25,8 @@ constexpr std::array<RegistryTable, 12> kTables = {{
     {kVersionsTable, "project_name", "version_id", true},
 }};
 
-constexpr std::array<std::string_view, 5> kOtherTables = {
-    "label_views", "validation_references", "managed_infra", "permissions", kHistoryTable};
+constexpr std::array<std::string_view, 4> kOtherTables = {"validation_references", "managed_infra",
+                                                          "permissions", kHistoryTable};
 
 constexpr std::string_view kProjectUuid = "project_uuid";
 
@@ -64,6 +65,7 @@ void ForEachList(Registry&& registry, Visit visit) {
   visit(kFeatureViewsTable, registry.feature_views());
   visit("stream_feature_views", registry.stream_feature_views());
   visit("on_demand_feature_views", registry.on_demand_feature_views());
+  visit("label_views", registry.label_views());
   visit("feature_services", registry.feature_services());
   visit("saved_datasets", registry.saved_datasets());
 }
@@ -77,6 +79,7 @@ struct MutableRegistry {
   auto* feature_views() { return message->mutable_feature_views(); }
   auto* stream_feature_views() { return message->mutable_stream_feature_views(); }
   auto* on_demand_feature_views() { return message->mutable_on_demand_feature_views(); }
+  auto* label_views() { return message->mutable_label_views(); }
   auto* feature_services() { return message->mutable_feature_services(); }
   auto* saved_datasets() { return message->mutable_saved_datasets(); }
 };

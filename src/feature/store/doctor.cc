@@ -85,6 +85,7 @@ class Doctor {
     });
     Check("registry", "start the database, or correct registry: in feature_store.yaml",
           [&] { return CheckRegistry(config); });
+    for (const std::string& note : left_out_) found_.push_back({"left out", true, note, {}});
     Check("online store", "start the store, or correct online_store: in feature_store.yaml",
           [&] { return CheckOnline(config); });
     CheckSources(config);
@@ -129,6 +130,7 @@ class Doctor {
     GNOMON_ASSIGN_OR_RETURN(const auto registry,
                             Registry::Open(Patient(), config.registry.path, config.project));
     applied_ = registry->definitions();
+    left_out_ = registry->LeftOut();
     if (registry->empty()) return std::string("reachable, nothing applied yet");
     return Concat(applied_->feature_views.size(), " feature views of project ", config.project);
   }
@@ -165,6 +167,7 @@ class Doctor {
 
   const Context& context_;
   std::shared_ptr<const Definitions> applied_;  ///< null: the registry cannot be read
+  std::vector<std::string> left_out_;           ///< of the registry, with the reason
   std::vector<Diagnosis> found_;
 };
 

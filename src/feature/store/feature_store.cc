@@ -31,15 +31,27 @@ Result<FeaturePlan> PlanOf(std::shared_ptr<const Definitions> definitions,
   return PlanFeatures(std::move(definitions), request.features, request.full_feature_names);
 }
 
+/// The quoted names that `note` is about: a view's, then that of a feature.
+std::vector<std::string_view> NamesIn(std::string_view note) {
+  std::vector<std::string_view> names;
+  for (size_t begin = note.find('\''); begin != std::string_view::npos;) {
+    const size_t end = note.find("':", begin);
+    if (end == std::string_view::npos) break;
+    names.push_back(note.substr(begin, end + 1 - begin));
+    begin = note.find('\'', end + 2);
+  }
+  return names;
+}
+
 /// With the reason when what is missing is in the registry but cannot be read.
 Status ExplainMissing(const Registry& registry, const Status& status) {
   if (KindOf(status) != ErrorKind::kNotFound) return status;
   for (const std::string& note : registry.LeftOut()) {
-    const size_t begin = note.find('\'');
-    const size_t end = note.find("':");
-    if (begin == std::string::npos || end == std::string::npos || end < begin) continue;
-    const std::string name = note.substr(begin, end + 1 - begin);
-    if (status.message().find(name) != std::string::npos) return WithHint(status, note);
+    const auto names = NamesIn(note);
+    const bool are_named = std::ranges::all_of(names, [&](std::string_view name) {
+      return status.message().find(name) != std::string::npos;
+    });
+    if (!names.empty() && are_named) return WithHint(status, note);
   }
   return status;
 }

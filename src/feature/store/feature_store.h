@@ -154,12 +154,14 @@ class FeatureStore {
   /// The plan that GetOnlineFeatures would run.
   Result<std::shared_ptr<const OnlineReader>> OnlineReaderFor(const FeatureRequest& request) const;
 
-  /// Writes rows (join keys, the source's timestamp field or `event_timestamp`, features or
-  /// aggregated columns) to the online store at once. Older rows never overwrite newer ones; window
-  /// views add the rows to their windows. Returns the number of entity rows. Offline, the rows are
-  /// added to the view's data source, which must be a folder (OfflineStore::Append), as one file
-  /// that sorts after the pushes before it; with both, the offline store is written first.
-  Result<int64_t> Push(const Context& context, const std::string& view,
+  /// Rows for the views whose push source `name` is, else for the view of this name
+  /// (Definitions::PushTargets). Writes rows (join keys, the source's timestamp field or
+  /// `event_timestamp`, features or aggregated columns) to the online store at once. Older rows
+  /// never overwrite newer ones; window views add the rows to their windows. Returns the number of
+  /// entity rows of all views. Offline, the rows are added to the view's data source, which must be
+  /// a folder (OfflineStore::Append), as one file that sorts after the pushes before it; with both,
+  /// the offline store is written first.
+  Result<int64_t> Push(const Context& context, const std::string& name,
                        const arrow::RecordBatch& rows, PushMode mode = PushMode::kOnline);
 
   /// Runs the job, writes its rows to `path` (format by suffix) and registers them under `name`

@@ -200,6 +200,35 @@ Status PushWindow(const Context& context, OnlineStore& online, const OnlineTable
   });
 }
 
+std::vector<std::string> PushNames(const Definitions& definitions) {
+  std::vector<std::string> names = definitions.ViewNames();
+  for (const FeatureView& view : definitions.feature_views) {
+    if (!view.push_source.empty()) names.push_back(view.push_source);
+  }
+  return names;
+}
+
+/// Adds the rows to the source of the views, once where several share it.
+Status PushOffline(const Context& context, const Definitions& definitions,
+                   const std::vector<const FeatureView*>& views, OfflineStore& offline,
+                   const arrow::RecordBatch& rows) {
+  std::map<std::string, DataSource> sources;
+  for (const FeatureView* view : views) {
+    if (view->is_derived()) {
+      return Error(ErrorKind::kUser, "feature view ", Quoted(view->name),
+                   " has source views: push to the data source of ", view->source_views[0]);
+    }
+    GNOMON_ASSIGN_OR_RETURN(DataSource source, SourceOf(definitions, *view));
+    sources.insert_or_assign(view->source, std::move(source));
+  }
+  GNOMON_ASSIGN_OR_RETURN(const auto table, arrow::Table::FromRecordBatches({rows.Slice(0)}));
+  const std::string part = Concat("pushed-", JobId::Make(context.clock->NowMicros()).value);
+  for (const auto& [name, source] : sources) {
+    GNOMON_RETURN_NOT_OK(offline.Append(context, source, part, *table));
+  }
+  return Status::OK();
+}
+
 }  // namespace
 
 Result<PushMode> ParsePushMode(std::string_view text) {
@@ -212,38 +241,40 @@ Result<PushMode> ParsePushMode(std::string_view text) {
 
 Result<int64_t> FeatureStore::Push(const Context& context, const std::string& name,
                                    const arrow::RecordBatch& rows, PushMode mode) {
-  auto definitions = this->definitions();
-  const FeatureView* view = definitions->FindFeatureView(name);
-  if (view == nullptr) {
-    return MakeError(ErrorKind::kNotFound, Concat("feature view does not exist: ", Quoted(name)),
-                     {}, DidYouMean(name, definitions->ViewNames()));
+  const auto definitions = this->definitions();
+  const auto views = definitions->PushTargets(name);
+  if (views.empty()) {
+    return MakeError(ErrorKind::kNotFound,
+                     Concat("no feature view and no push source has this name: ", Quoted(name)), {},
+                     DidYouMean(name, PushNames(*definitions)));
   }
   if (mode != PushMode::kOnline) {
-    if (view->is_derived()) {
-      return Error(ErrorKind::kUser, "feature view ", Quoted(name),
-                   " has source views: push to the data source of ", view->source_views[0]);
-    }
-    GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(*definitions, *view));
-    GNOMON_ASSIGN_OR_RETURN(const auto table, arrow::Table::FromRecordBatches({rows.Slice(0)}));
-    GNOMON_RETURN_NOT_OK(impl_->offline->Append(
-        context, source, Concat("pushed-", JobId::Make(context.clock->NowMicros()).value), *table));
+    GNOMON_RETURN_NOT_OK(PushOffline(context, *definitions, views, *impl_->offline, rows));
     if (mode == PushMode::kOffline) return rows.num_rows();
   }
-  if (!view->online)
-    return Error(ErrorKind::kUser, "feature view ", Quoted(name), " is not online");
-  GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(*definitions, *view));
-  GNOMON_ASSIGN_OR_RETURN(PushedRows pushed, ReadPushed(*definitions, *view, source, rows));
-  if (pushed.keys.empty()) return 0;
-  GNOMON_ASSIGN_OR_RETURN(OnlineTable table, OnlineTableOf(impl_->config.project, *view));
-  if (view->is_window()) {
-    GNOMON_RETURN_NOT_OK(PushWindow(context, *impl_->online, table, *view, pushed,
-                                    impl_->config.online_store.value_counts_mb << 20));
-  } else {
-    GNOMON_RETURN_NOT_OK(PushLatest(context, *impl_->online, table, pushed));
+  std::vector<std::pair<const FeatureView*, PushedRows>> pushed;
+  for (const FeatureView* view : views) {
+    if (!view->online) continue;
+    GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(*definitions, *view));
+    GNOMON_ASSIGN_OR_RETURN(PushedRows read, ReadPushed(*definitions, *view, source, rows));
+    pushed.emplace_back(view, std::move(read));
   }
-  std::ranges::sort(pushed.keys);
-  return static_cast<int64_t>(
-      std::ranges::distance(pushed.keys.begin(), std::ranges::unique(pushed.keys).begin()));
+  if (pushed.empty())
+    return Error(ErrorKind::kUser, "feature view ", Quoted(views[0]->name), " is not online");
+  int64_t entity_rows = 0;
+  for (auto& [view, read] : pushed) {
+    if (read.keys.empty()) continue;
+    GNOMON_ASSIGN_OR_RETURN(OnlineTable table, OnlineTableOf(impl_->config.project, *view));
+    if (view->is_window()) {
+      GNOMON_RETURN_NOT_OK(PushWindow(context, *impl_->online, table, *view, read,
+                                      impl_->config.online_store.value_counts_mb << 20));
+    } else {
+      GNOMON_RETURN_NOT_OK(PushLatest(context, *impl_->online, table, read));
+    }
+    std::ranges::sort(read.keys);
+    entity_rows += std::ranges::distance(read.keys.begin(), std::ranges::unique(read.keys).begin());
+  }
+  return entity_rows;
 }
 
 }  // namespace gnomon::feature
