@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <set>
 
 #include <arrow/array.h>
 #include <arrow/chunked_array.h>
@@ -82,6 +83,8 @@ class Join : public PointInTimeJoin {
   Status ReserveForReading();
   std::vector<std::vector<size_t>> ScanGroups() const;
   int64_t SlotBytes() const;
+  std::vector<CompanionScan*> CompanionsOf(const std::vector<size_t>& sides,
+                                           std::set<int>* taken) const;
   Status MatchAll();
   Status GatherBlock();
   Result<int64_t> ReserveForLeft();
@@ -195,6 +198,25 @@ int64_t Join::SlotBytes() const {
   return bytes;
 }
 
+/// Those that are read with a group's sides. What they keep may take all but the half of the budget
+/// that they leave free; that half has to hold the slots of broadcast sides.
+std::vector<CompanionScan*> Join::CompanionsOf(const std::vector<size_t>& sides,
+                                               std::set<int>* taken) const {
+  std::vector<CompanionScan*> companions;
+  const int group = bound_.right[sides.front()].request->scan_group;
+  int64_t slots = 0;
+  for (const AsOfStats::Side& side : stats_.right) {
+    if (!side.strategy.partitioned)
+      slots += LabelIndexBytes(labels_.num_rows(), side.strategy.workers);
+  }
+  if (group < 0 || slots > internal::AvailableBytes(context_) / 2) return companions;
+  if (!taken->insert(group).second) return companions;
+  for (const AsOfCompanion& companion : request_.companions) {
+    if (companion.scan_group == group) companions.push_back(companion.scan);
+  }
+  return companions;
+}
+
 Status Join::MatchAll() {
   StepTimer timer("match", &stats_);
   internal::Matcher matcher(context_, labels_, request_.settings);
@@ -204,11 +226,15 @@ Status Join::MatchAll() {
   for (size_t i = 0; i < bound_.right.size(); ++i)
     GNOMON_RETURN_NOT_OK(matcher.Prepare(bound_.right[i], stats_.right[i].strategy));
   winners_.resize(bound_.right.size());
+  std::vector<std::vector<CompanionScan*>> companions;
+  std::set<int> taken;
+  for (const auto& sides : groups) companions.push_back(CompanionsOf(sides, &taken));
   const auto match = [&](int64_t group) -> Status {
     std::vector<internal::MatchSide> sides;
     for (const size_t side : groups[static_cast<size_t>(group)])
       sides.push_back({&bound_.right[side], &stats_.right[side].strategy, &stats_.right[side]});
-    GNOMON_ASSIGN_OR_RETURN(auto winners, matcher.Match(sides));
+    GNOMON_ASSIGN_OR_RETURN(auto winners,
+                            matcher.Match(sides, companions[static_cast<size_t>(group)]));
     for (size_t i = 0; i < winners.size(); ++i)
       winners_[groups[static_cast<size_t>(group)][i]] = std::move(winners[i]);
     return Status::OK();

@@ -12,6 +12,7 @@
 #include "base/context.h"
 #include "base/error.h"
 #include "dataset/asof/asof_strategy.h"
+#include "dataset/asof/companion_scan.h"
 #include "table/partitioned_table.h"
 
 /// The point-in-time join of tables in files: each row of the left table (a label) gets the newest
@@ -44,11 +45,20 @@ struct AsOfFeatures {
   int scan_group = -1;
 };
 
+/// Reads what the right tables of a scan group read, in the same pass. Left out, so that it has to
+/// be run alone (its Begin is then never called), when the group is not read by this join, or when
+/// the memory budget has no room for the labels' slots beside what the companion keeps.
+struct AsOfCompanion {
+  int scan_group = -1;
+  CompanionScan* scan = nullptr;  ///< outlives the join
+};
+
 struct AsOfRequest {
   std::shared_ptr<const table::PartitionedTable> left;
   std::string on;  ///< the time column of the left table
   std::vector<AsOfFeatures> right;
   AsOfSettings settings = {};
+  std::vector<AsOfCompanion> companions = {};
 };
 
 struct AsOfStats {

@@ -98,10 +98,11 @@ class BroadcastSink : public RowSink {
 class SideBySide {
  public:
   SideBySide(const Context& context, const Labels& labels, const std::vector<MatchSide>& sides,
-             bool refined, int64_t batch_rows)
+             const std::vector<CompanionScan*>& companions, bool refined, int64_t batch_rows)
       : context_(context),
         labels_(labels),
         sides_(sides),
+        companions_(companions),
         refined_(refined),
         batch_rows_(batch_rows) {
     int64_t workers = std::numeric_limits<int64_t>::max();
@@ -109,6 +110,10 @@ class SideBySide {
       workers = std::min<int64_t>(workers, side.strategy->workers);
       partitions_.insert(partitions_.end(), side.features->partitions.begin(),
                          side.features->partitions.end());
+    }
+    for (const CompanionScan* companion : companions) {
+      partitions_.insert(partitions_.end(), companion->partitions().begin(),
+                         companion->partitions().end());
     }
     std::ranges::sort(partitions_);
     const auto again = std::ranges::unique(partitions_);
@@ -123,11 +128,14 @@ class SideBySide {
     std::vector<std::atomic<int64_t>> num_rows(sides_.size());
     std::vector<std::atomic<int64_t>> null_times(sides_.size());
     std::atomic<size_t> next{0};
+    for (CompanionScan* companion : companions_) GNOMON_RETURN_NOT_OK(companion->Begin());
     GNOMON_RETURN_NOT_OK(
         ParallelFor(context_, static_cast<int64_t>(workers_), [&](int64_t worker) -> Status {
           for (size_t i = next++; i < partitions_.size(); i = next++) {
             GNOMON_ASSIGN_OR_RETURN(auto readers, OpenAll(partitions_[i]));
-            GNOMON_RETURN_NOT_OK(ReadAll(static_cast<size_t>(worker), sinks, &readers));
+            GNOMON_ASSIGN_OR_RETURN(auto companions, OpenCompanions(partitions_[i]));
+            GNOMON_RETURN_NOT_OK(
+                ReadAll(static_cast<size_t>(worker), sinks, &readers, &companions));
             for (const Reader& reader : readers) {
               num_rows[reader.side] += reader.num_rows;
               null_times[reader.side] += reader.stream.null_times();
@@ -165,10 +173,22 @@ class SideBySide {
     return readers;
   }
 
+  using CompanionReadings = std::vector<std::unique_ptr<CompanionScan::Reading>>;
+
+  Result<CompanionReadings> OpenCompanions(int64_t partition) const {
+    CompanionReadings readings;
+    for (CompanionScan* companion : companions_) {
+      if (!std::ranges::binary_search(companion->partitions(), partition)) continue;
+      GNOMON_ASSIGN_OR_RETURN(auto reading, companion->Open(partition));
+      readings.push_back(std::move(reading));
+    }
+    return readings;
+  }
+
   Status ReadAll(size_t worker, const std::vector<std::unique_ptr<RowSink>>& sinks,
-                 std::vector<Reader>* readers) const {
+                 std::vector<Reader>* readers, CompanionReadings* companions) const {
     MatchRows rows;
-    for (size_t left = readers->size(); left > 0;) {
+    for (size_t left = readers->size(); left > 0 || !companions->empty();) {
       for (Reader& reader : *readers) {
         if (reader.at_end) continue;
         GNOMON_RETURN_NOT_OK(context_.Check());
@@ -182,6 +202,12 @@ class SideBySide {
         reader.at_end = true;
         --left;
       }
+      for (auto& companion : *companions) {
+        GNOMON_RETURN_NOT_OK(context_.Check());
+        GNOMON_ASSIGN_OR_RETURN(const bool more, companion->Next());
+        if (!more) companion.reset();
+      }
+      std::erase(*companions, nullptr);
     }
     return Status::OK();
   }
@@ -189,6 +215,7 @@ class SideBySide {
   const Context& context_;
   const Labels& labels_;
   const std::vector<MatchSide>& sides_;
+  const std::vector<CompanionScan*>& companions_;
   const bool refined_;
   const int64_t batch_rows_;
   std::vector<int64_t> partitions_;
@@ -352,9 +379,10 @@ Status Matcher::Prepare(const BoundFeatures& features, const AsOfStrategy& strat
   return Base(features, /*refined=*/true).status();
 }
 
-Result<std::vector<SpillableArray<int64_t>>> Matcher::Match(const std::vector<MatchSide>& sides) {
-  auto winners = TryMatch(sides, /*refined=*/true);
-  if (IsUnitOverflow(winners.status())) winners = TryMatch(sides, /*refined=*/false);
+Result<std::vector<SpillableArray<int64_t>>> Matcher::Match(
+    const std::vector<MatchSide>& sides, const std::vector<CompanionScan*>& companions) {
+  auto winners = TryMatch(sides, companions, /*refined=*/true);
+  if (IsUnitOverflow(winners.status())) winners = TryMatch(sides, companions, /*refined=*/false);
   GNOMON_RETURN_NOT_OK(winners.status());
   for (size_t side = 0; side < sides.size(); ++side) {
     spilled_bytes_ += (*winners)[side].spilled_bytes();
@@ -364,9 +392,10 @@ Result<std::vector<SpillableArray<int64_t>>> Matcher::Match(const std::vector<Ma
   return winners;
 }
 
-Result<std::vector<SpillableArray<int64_t>>> Matcher::TryMatch(const std::vector<MatchSide>& sides,
-                                                               bool refined) {
-  SideBySide scan(context_, labels_, sides, refined, settings_.batch_rows);
+Result<std::vector<SpillableArray<int64_t>>> Matcher::TryMatch(
+    const std::vector<MatchSide>& sides, const std::vector<CompanionScan*>& companions,
+    bool refined) {
+  SideBySide scan(context_, labels_, sides, companions, refined, settings_.batch_rows);
   std::vector<std::unique_ptr<RowSink>> sinks;
   for (const MatchSide& side : sides) {
     side.stats->rows = 0;

@@ -113,9 +113,10 @@ class Matcher {
   Matcher(const Context& context, const Labels& labels, const AsOfSettings& settings)
       : context_(context), labels_(labels), settings_(settings) {}
 
-  /// The winning row for each label, of each side. Several sides are read side by side, in one pass
-  /// over the partitions that they share.
-  Result<std::vector<SpillableArray<int64_t>>> Match(const std::vector<MatchSide>& sides);
+  /// The winning row for each label, of each side. Several sides, and companions, are read side by
+  /// side, in one pass over the partitions that they share.
+  Result<std::vector<SpillableArray<int64_t>>> Match(
+      const std::vector<MatchSide>& sides, const std::vector<CompanionScan*>& companions = {});
   /// Builds what broadcast joins over the same labels share. Call before Match of several tables in
   /// parallel.
   Status Prepare(const BoundFeatures& features, const AsOfStrategy& strategy);
@@ -127,8 +128,9 @@ class Matcher {
   BaseKey KeyOf(const BoundFeatures& features, bool refined) const;
   Result<const pit::AsOfJoin*> Base(const BoundFeatures& features, bool refined);
 
-  Result<std::vector<SpillableArray<int64_t>>> TryMatch(const std::vector<MatchSide>& sides,
-                                                        bool refined);
+  Result<std::vector<SpillableArray<int64_t>>> TryMatch(
+      const std::vector<MatchSide>& sides, const std::vector<CompanionScan*>& companions,
+      bool refined);
   Result<std::unique_ptr<RowSink>> MakeSink(const MatchSide& side, bool refined, size_t workers);
   Result<std::unique_ptr<RowSink>> MakePartitionedSink(const MatchSide& side, bool refined,
                                                        size_t workers);

@@ -42,58 +42,6 @@ Result<std::shared_ptr<arrow::Table>> LabelColumns(const std::vector<const Plann
   return entity_rows.SelectColumns(places);
 }
 
-/// A source that serves several views, opened once for all of them.
-struct SharedSource {
-  int group = -1;
-  std::shared_ptr<const PartitionedTable> table;
-};
-
-void AddEach(const std::vector<std::string>& more, std::vector<std::string>* names) {
-  for (const std::string& name : more) {
-    if (std::ranges::find(*names, name) == names->end()) names->push_back(name);
-  }
-}
-
-/// What all of these views read of their one source.
-Result<ScanOptions> UnionOf(const Definitions& definitions, const DataSource& source,
-                            const std::vector<const PlannedView*>& views, const Labels& labels,
-                            const RetrievalOptions& options) {
-  ScanOptions all;
-  for (const PlannedView* planned : views) {
-    const SourceRange range =
-        RangeToRead(*planned, labels.min_micros(), labels.max_micros(), options);
-    GNOMON_ASSIGN_OR_RETURN(const ScanOptions one, ReadOf(definitions, *planned->view, source,
-                                                          ColumnsToRead(*planned), range));
-    AddEach(one.columns, &all.columns);
-    AddEach(one.required_columns, &all.required_columns);
-    if (!all.time_range) all.time_range = one.time_range;
-    all.time_range->min = std::min(all.time_range->min, one.time_range->min);
-    all.time_range->max = std::max(all.time_range->max, one.time_range->max);
-  }
-  return all;
-}
-
-Result<std::map<std::string, SharedSource>> ShareSources(
-    const Context& context, const Definitions& definitions,
-    const std::vector<const PlannedView*>& views, const Labels& labels, const OfflineStore& store,
-    const RetrievalOptions& options) {
-  std::map<std::string, std::vector<const PlannedView*>> users;
-  for (const PlannedView* planned : views) {
-    if (!planned->view->is_derived()) users[planned->view->source].push_back(planned);
-  }
-  std::map<std::string, SharedSource> shared;
-  for (const auto& [name, of_source] : users) {
-    if (of_source.size() == 1) continue;
-    GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(definitions, *of_source[0]->view));
-    GNOMON_ASSIGN_OR_RETURN(const ScanOptions read,
-                            UnionOf(definitions, source, of_source, labels, options));
-    GNOMON_ASSIGN_OR_RETURN(auto table, store.Open(context, source, read));
-    shared[name] = {.group = static_cast<int>(shared.size()),
-                    .table = PartitionedTable::Shared(std::move(table))};
-  }
-  return shared;
-}
-
 dataset::AsOfFeatures FeaturesOf(const PlannedView& planned, const ViewSource& source,
                                  const RetrievalOptions& options, int scan_group) {
   const DataSource& data = source.source();
@@ -116,11 +64,8 @@ dataset::AsOfFeatures FeaturesOf(const PlannedView& planned, const ViewSource& s
   return features;
 }
 
-/// A row that several views read in one pass counts once; of a view over views those count that
-/// were read below it.
 void AddStats(const std::vector<const PlannedView*>& views, const dataset::AsOfStats& joined,
-              const SourceReads& parents, RetrievalStats* stats) {
-  std::map<std::string, int64_t> rows;
+              const SourceReads& parents, ReadRows* rows, RetrievalStats* stats) {
   stats->scans += joined.scans + parents.scans;
   for (size_t i = 0; i < views.size(); ++i) {
     const dataset::AsOfStats::Side& side = joined.right[i];
@@ -129,10 +74,8 @@ void AddStats(const std::vector<const PlannedView*>& views, const dataset::AsOfS
       --stats->scans;
       continue;
     }
-    int64_t& of_source = rows[views[i]->view->source];
-    of_source = std::max(of_source, side.rows);
+    rows->Add(*views[i]->view, side.rows);
   }
-  for (const auto& [source, count] : rows) stats->source_rows += count;
   stats->source_rows += parents.rows;
   stats->spilled_bytes += joined.spilled_bytes;
 }
@@ -157,27 +100,28 @@ Result<ViewArrays> ArraysOf(const PlannedView& planned, const arrow::Table& join
 
 Result<std::map<const PlannedView*, ViewArrays>> JoinPlainViews(
     const Context& context, const FeaturePlan& plan, const std::vector<const PlannedView*>& views,
-    const Labels& labels, const OfflineStore& store, const arrow::Table& entity_rows,
-    const RetrievalOptions& options, RetrievalStats* stats) {
+    const Labels& labels, const OfflineStore& store, const SharedSources& shared,
+    const std::vector<WindowRetrieval*>& windows, const arrow::Table& entity_rows,
+    const RetrievalOptions& options, ReadRows* rows, RetrievalStats* stats) {
   std::map<const PlannedView*, ViewArrays> result;
   if (views.empty()) return result;
   dataset::AsOfRequest request{.left = nullptr, .on = {}, .right = {}, .settings = options.join};
+  for (WindowRetrieval* window : windows) {
+    ViewPass& pass = window->pass();
+    request.companions.push_back({shared.GroupOf(pass.source().view()), &pass});
+  }
   GNOMON_ASSIGN_OR_RETURN(request.on, EventTimestampColumn(*entity_rows.schema()));
   GNOMON_ASSIGN_OR_RETURN(const auto left, LabelColumns(views, entity_rows, request.on));
   request.left = PartitionedTable::Of(left, "the entity rows");
   SourceReads reads;
-  GNOMON_ASSIGN_OR_RETURN(const auto shared,
-                          ShareSources(context, *plan.definitions, views, labels, store, options));
   std::vector<ViewSource> sources;  // what they read of views below them is reserved as they live
   for (const PlannedView* planned : views) {
-    const auto found = shared.find(planned->view->source);
-    const SharedSource known = found == shared.end() ? SharedSource() : found->second;
     GNOMON_ASSIGN_OR_RETURN(
         ViewSource source,
         ViewSource::Open(context, *plan.definitions, *planned->view, store, ColumnsToRead(*planned),
                          RangeToRead(*planned, labels.min_micros(), labels.max_micros(), options),
-                         &reads, known.table));
-    request.right.push_back(FeaturesOf(*planned, source, options, known.group));
+                         &reads, shared.TableOf(*planned->view)));
+    request.right.push_back(FeaturesOf(*planned, source, options, shared.GroupOf(*planned->view)));
     sources.push_back(std::move(source));
   }
   GNOMON_ASSIGN_OR_RETURN(const auto join,
@@ -195,7 +139,7 @@ Result<std::map<const PlannedView*, ViewArrays>> JoinPlainViews(
     GNOMON_ASSIGN_OR_RETURN(result[view], ArraysOf(*view, *joined, first));
     first += static_cast<int>(view->features.size());
   }
-  AddStats(views, join->stats(), reads, stats);
+  AddStats(views, join->stats(), reads, rows, stats);
   return result;
 }
 

@@ -46,6 +46,124 @@ class StepTimer {
   double start_ = MonotonicSeconds();
 };
 
+/// The values of all views of a plan: each source is read once, whatever views read it.
+class ViewRetrieval {
+ public:
+  ViewRetrieval(const Context& context, const FeaturePlan& plan, const OfflineStore& store,
+                const arrow::Table& entity_rows, const Labels& labels,
+                const RetrievalOptions& options, RetrievalStats* stats)
+      : context_(context),
+        plan_(plan),
+        store_(store),
+        entity_rows_(entity_rows),
+        labels_(labels),
+        options_(options),
+        stats_(stats) {}
+
+  Result<std::vector<ViewArrays>> Run() {
+    GNOMON_RETURN_NOT_OK(OpenShared());
+    GNOMON_RETURN_NOT_OK(JoinPlain());
+    GNOMON_RETURN_NOT_OK(ReadSharedWindows());
+    std::vector<ViewArrays> views;
+    for (const PlannedView& planned : plan_.views) {
+      GNOMON_RETURN_NOT_OK(context_.Check());
+      if (planned.view->is_window()) {
+        GNOMON_ASSIGN_OR_RETURN(auto columns, Windows(planned));
+        views.push_back(std::move(columns));
+      } else {
+        views.push_back(std::move(joined_.at(&planned)));
+      }
+    }
+    stats_->source_rows += rows_.total();
+    return views;
+  }
+
+ private:
+  /// Window views of shared sources are opened before the first pass; others, which hold the rows
+  /// of the views below them, when it is their turn.
+  Status OpenShared() {
+    std::vector<SourceUse> uses;
+    for (const PlannedView& planned : plan_.views) {
+      uses.push_back({planned.view, ColumnsToRead(planned),
+                      RangeToRead(planned, labels_.min_micros(), labels_.max_micros(), options_)});
+    }
+    GNOMON_ASSIGN_OR_RETURN(shared_,
+                            SharedSources::Open(context_, *plan_.definitions, store_, uses));
+    for (const PlannedView& planned : plan_.views) {
+      if (!planned.view->is_window() || shared_.GroupOf(*planned.view) < 0) continue;
+      GNOMON_ASSIGN_OR_RETURN(windows_[&planned], Open(planned));
+    }
+    return Status::OK();
+  }
+
+  Result<std::unique_ptr<WindowRetrieval>> Open(const PlannedView& planned) const {
+    return WindowRetrieval::Open(context_, plan_, planned, labels_, store_, shared_, options_);
+  }
+
+  Status JoinPlain() {
+    std::vector<const PlannedView*> plain;
+    for (const PlannedView& planned : plan_.views) {
+      if (!planned.view->is_window()) plain.push_back(&planned);
+    }
+    if (plain.empty()) return Status::OK();
+    StepTimer timer("plain views", stats_);
+    std::vector<WindowRetrieval*> windows;
+    for (const auto& [planned, window] : windows_) windows.push_back(window.get());
+    GNOMON_ASSIGN_OR_RETURN(
+        joined_, JoinPlainViews(context_, plan_, plain, labels_, store_, shared_, windows,
+                                entity_rows_, options_, &rows_, stats_));
+    return Status::OK();
+  }
+
+  /// Those that the join has not read: source by source, the views of each side by side.
+  Status ReadSharedWindows() {
+    std::map<int, std::vector<ViewPass*>> groups;
+    for (const auto& [planned, window] : windows_) {
+      if (!window->pass().has_begun())
+        groups[shared_.GroupOf(*planned->view)].push_back(&window->pass());
+    }
+    if (groups.empty()) return Status::OK();
+    StepTimer timer("window views' events", stats_);
+    for (const auto& [group, passes] : groups) {
+      GNOMON_RETURN_NOT_OK(passes.front()->source().WithoutMemory(RunPasses(context_, passes)));
+      ++stats_->scans;
+    }
+    return Status::OK();
+  }
+
+  Result<ViewArrays> Windows(const PlannedView& planned) {
+    StepTimer timer(Concat("view ", planned.alias), stats_);
+    ProgressPhase phase(context_.progress, Concat("join ", planned.alias), labels_.num_rows());
+    std::unique_ptr<WindowRetrieval> windows = std::move(windows_[&planned]);
+    if (windows == nullptr) {
+      GNOMON_ASSIGN_OR_RETURN(windows, Open(planned));
+      ViewPass& pass = windows->pass();
+      GNOMON_RETURN_NOT_OK(pass.source().WithoutMemory(RunPasses(context_, {&pass})));
+      stats_->scans += planned.view->is_derived() ? windows->reads().scans : 1;
+    }
+    if (planned.view->is_derived()) {
+      stats_->source_rows += windows->reads().rows;
+    } else {
+      rows_.Add(*planned.view, windows->pass().stats().rows_read);
+    }
+    auto columns = windows->Evaluate(stats_);
+    phase.Advance(labels_.num_rows());
+    return columns;
+  }
+
+  const Context& context_;
+  const FeaturePlan& plan_;
+  const OfflineStore& store_;
+  const arrow::Table& entity_rows_;
+  const Labels& labels_;
+  const RetrievalOptions& options_;
+  RetrievalStats* stats_;
+  SharedSources shared_;
+  std::map<const PlannedView*, std::unique_ptr<WindowRetrieval>> windows_;  ///< of shared sources
+  std::map<const PlannedView*, ViewArrays> joined_;
+  ReadRows rows_;
+};
+
 }  // namespace
 
 Result<std::string> EventTimestampColumn(const arrow::Schema& schema) {
@@ -95,31 +213,10 @@ Result<std::shared_ptr<arrow::Table>> RetrieveHistorical(
                       labels.null_key_rows()));
   }
 
-  std::vector<const PlannedView*> plain;
-  for (const PlannedView& planned : plan.views) {
-    if (!planned.view->is_window()) plain.push_back(&planned);
-  }
-  std::map<const PlannedView*, ViewArrays> joined;
-  if (!plain.empty()) {
-    StepTimer timer("plain views", stats);
-    GNOMON_ASSIGN_OR_RETURN(
-        joined, JoinPlainViews(context, plan, plain, labels, store, entity_rows, options, stats));
-  }
   PlanInputs inputs;
   inputs.num_rows = labels.num_rows();
-  for (const PlannedView& planned : plan.views) {
-    if (const auto found = joined.find(&planned); found != joined.end()) {
-      inputs.views.push_back(std::move(found->second));
-      continue;
-    }
-    StepTimer timer(Concat("view ", planned.alias), stats);
-    ProgressPhase phase(context.progress, Concat("join ", planned.alias), labels.num_rows());
-    GNOMON_ASSIGN_OR_RETURN(auto columns,
-                            RetrieveWindows(context, plan, planned, labels, store, options, stats));
-    inputs.views.push_back(std::move(columns));
-    phase.Advance(labels.num_rows());
-    GNOMON_RETURN_NOT_OK(context.Check());
-  }
+  ViewRetrieval views(context, plan, store, entity_rows, labels, options, stats);
+  GNOMON_ASSIGN_OR_RETURN(inputs.views, views.Run());
   for (const Field& field : plan.request_fields) {
     GNOMON_ASSIGN_OR_RETURN(auto column, RequestColumn(entity_rows, field));
     inputs.request.push_back(std::move(column));

@@ -23,164 +23,26 @@ constexpr int64_t kBatchRows = int64_t{64} * 1024;
 /// What a thread that reads holds: pages, decoded batches.
 constexpr int64_t kReadingBytes = int64_t{12} << 20;
 
-/// The columns that a scan reads, and where in a batch each stands.
-class ScanColumns {
- public:
-  ScanColumns(const ViewSource& source, const ViewScan& scan) : source_(source) {
-    time_ = Add(source.time());
-    if (source.created() >= 0) created_ = Add(source.created());
-    for (const int key : source.keys()) keys_.push_back(Add(key));
-    for (const int value : scan.values) values_.push_back(Add(value));
-    for (const int column : source.filter_columns()) Add(column);
+/// Batch by batch; all streams are open before one of them is read, so that what they share is read
+/// once.
+Status ReadPartition(const Context& context, const std::vector<ViewPass*>& passes,
+                     int64_t partition) {
+  std::vector<std::unique_ptr<dataset::CompanionScan::Reading>> readings;
+  for (ViewPass* pass : passes) {
+    if (!std::ranges::binary_search(pass->partitions(), partition)) continue;
+    GNOMON_ASSIGN_OR_RETURN(auto reading, pass->Open(partition));
+    readings.push_back(std::move(reading));
   }
-
-  const std::vector<int>& places() const { return places_; }
-
-  ViewBatch Take(const arrow::RecordBatch& batch) const {
-    ViewBatch taken;
-    taken.num_rows = batch.num_rows();
-    taken.times = batch.column(time_);
-    if (created_ >= 0) taken.created = batch.column(created_);
-    for (const int key : keys_) taken.keys.push_back(batch.column(key));
-    for (const int value : values_) taken.values.push_back(batch.column(value));
-    return taken;
-  }
-
- private:
-  int Add(int column) {
-    const auto found = std::ranges::find(places_, column);
-    const auto place = static_cast<int>(found - places_.begin());
-    if (found == places_.end()) places_.push_back(column);
-    return place;
-  }
-
-  const ViewSource& source_;
-  std::vector<int> places_;
-  int time_ = -1;
-  int created_ = -1;
-  std::vector<int> keys_;
-  std::vector<int> values_;
-};
-
-class Scanner {
- public:
-  Scanner(const Context& context, const ViewSource& source, const ViewScan& scan,
-          const std::function<Status(ViewBatch)>& visit)
-      : context_(context), source_(source), scan_(scan), visit_(visit), columns_(source, scan) {}
-
-  Status Run(ViewScanStats* stats) {
-    MemoryReservation reading(context_.memory);
-    if (context_.memory != nullptr && context_.memory->limit() > 0) {
-      GNOMON_RETURN_NOT_OK(
-          reading.Grow(std::min(context_.memory->limit() / 6, kReadingBytes * NumThreads())));
+  while (!readings.empty()) {
+    for (auto& reading : readings) {
+      GNOMON_RETURN_NOT_OK(context.Check());
+      GNOMON_ASSIGN_OR_RETURN(const bool more, reading->Next());
+      if (!more) reading.reset();
     }
-    Prune();
-    const auto count = static_cast<int64_t>(partitions_.size());
-    std::atomic<int64_t> next{0};
-    GNOMON_RETURN_NOT_OK(
-        ParallelFor(context_, std::min<int64_t>(count, NumThreads()), [&](int64_t /*worker*/) {
-          for (int64_t i = next++; i < count; i = next++)
-            GNOMON_RETURN_NOT_OK(ScanPartition(partitions_[static_cast<size_t>(i)]));
-          return Status::OK();
-        }));
-    stats->rows_read = rows_read_;
-    stats->rows = rows_;
-    stats->null_times = null_times_;
-    return Status::OK();
+    std::erase(readings, nullptr);
   }
-
- private:
-  void Prune() {
-    const table::TimeRange range{
-        .min = scan_.first ? pit::FloorToUnit(*scan_.first, kMicro) : INT64_MIN,
-        .max = scan_.last ? pit::CeilToUnit(*scan_.last, kMicro) : INT64_MAX};
-    const bool bounded = scan_.first || scan_.last;
-    for (int64_t partition = 0; partition < source_.table()->num_partitions(); ++partition) {
-      if (!bounded || !source_.table()->LiesOutside(partition, source_.time(), range))
-        partitions_.push_back(partition);
-    }
-  }
-
-  Status ScanPartition(int64_t partition) {
-    GNOMON_ASSIGN_OR_RETURN(
-        const auto stream,
-        source_.table()->Scan(context_, partition, columns_.places(), kBatchRows));
-    for (int64_t row = 0;;) {
-      GNOMON_RETURN_NOT_OK(context_.Check());
-      GNOMON_ASSIGN_OR_RETURN(const auto read, stream->Next());
-      if (read == nullptr) return Status::OK();
-      ViewBatch batch = columns_.Take(*read);
-      batch.partition = partition;
-      batch.first_row = row;
-      row += read->num_rows();
-      if (row > int64_t{1} << 32) {
-        return Error(ErrorKind::kUnsupported, "more than 2^32 rows in one part of ",
-                     source_.table()->name());
-      }
-      rows_read_ += read->num_rows();
-      null_times_ += batch.times->null_count();
-      GNOMON_RETURN_NOT_OK(KeepWanted(*read, &batch));
-      rows_ += batch.num_rows;
-      if (batch.num_rows > 0) GNOMON_RETURN_NOT_OK(visit_(std::move(batch)));
-    }
-  }
-
-  Status KeepWanted(const arrow::RecordBatch& read, ViewBatch* batch) const {
-    std::vector<uint8_t> wanted(static_cast<size_t>(read.num_rows()), 1);
-    if (source_.filter() != nullptr) {
-      const auto chosen = source_.filter()->Select(read);
-      if (!chosen.ok()) {
-        return WithRowMoved(chosen.status(),
-                            FirstRowOf(*source_.table(), batch->partition) + batch->first_row);
-      }
-      std::ranges::fill(wanted, uint8_t{0});
-      for (const int64_t row : *chosen) wanted[static_cast<size_t>(row)] = 1;
-    }
-    GNOMON_RETURN_NOT_OK(LookAtTimes(*batch, &wanted));
-    GNOMON_RETURN_NOT_OK(LookAtCreated(*batch, &wanted));
-    std::vector<int64_t> kept;
-    for (size_t i = 0; i < wanted.size(); ++i) {
-      if (wanted[i] != 0) kept.push_back(static_cast<int64_t>(i));
-    }
-    return kept.size() == wanted.size() ? Status::OK() : batch->Keep(kept);
-  }
-
-  Status LookAtTimes(const ViewBatch& batch, std::vector<uint8_t>* wanted) const {
-    const bool has_nulls = batch.times->null_count() > 0;
-    if (!has_nulls && !scan_.first && !scan_.last) return Status::OK();
-    GNOMON_ASSIGN_OR_RETURN(const auto times, table::RawTimes(*batch.times));
-    const int64_t unit = source_.time_unit();
-    for (size_t i = 0; i < times.size(); ++i) {
-      const pit::Nanos time = pit::ToNanos(times[i], unit);
-      if ((scan_.first && time < *scan_.first) || (scan_.last && time > *scan_.last) ||
-          (has_nulls && batch.times->IsNull(static_cast<int64_t>(i))))
-        (*wanted)[i] = 0;
-    }
-    return Status::OK();
-  }
-
-  Status LookAtCreated(const ViewBatch& batch, std::vector<uint8_t>* wanted) const {
-    if (!scan_.created_before || batch.created == nullptr) return Status::OK();
-    GNOMON_ASSIGN_OR_RETURN(const auto created, table::RawTimes(*batch.created));
-    const pit::Nanos before = pit::ToNanos(*scan_.created_before, kMicro);
-    for (size_t i = 0; i < created.size(); ++i) {
-      if (batch.created->IsValid(static_cast<int64_t>(i)) &&
-          pit::ToNanos(created[i], source_.created_unit()) > before)
-        (*wanted)[i] = 0;
-    }
-    return Status::OK();
-  }
-
-  const Context& context_;
-  const ViewSource& source_;
-  const ViewScan& scan_;
-  const std::function<Status(ViewBatch)>& visit_;
-  const ScanColumns columns_;
-  std::vector<int64_t> partitions_;
-  std::atomic<int64_t> rows_read_{0};
-  std::atomic<int64_t> rows_{0};
-  std::atomic<int64_t> null_times_{0};
-};
+  return Status::OK();
+}
 
 /// The rows that are wanted of one partition.
 struct GatheredPart {
@@ -199,6 +61,194 @@ std::vector<GatheredPart> PartsOf(std::span<const int64_t> numbers) {
 }
 
 }  // namespace
+
+/// The columns that a pass reads, and where in a batch each stands.
+struct ViewPass::Columns {
+  Columns(const ViewSource& source, const ViewScan& scan) {
+    time = Add(source.time());
+    if (source.created() >= 0) created = Add(source.created());
+    for (const int key : source.keys()) keys.push_back(Add(key));
+    for (const int value : scan.values) values.push_back(Add(value));
+    for (const int column : source.filter_columns()) Add(column);
+  }
+
+  ViewBatch Take(const arrow::RecordBatch& batch) const {
+    ViewBatch taken;
+    taken.num_rows = batch.num_rows();
+    taken.times = batch.column(time);
+    if (created >= 0) taken.created = batch.column(created);
+    for (const int key : keys) taken.keys.push_back(batch.column(key));
+    for (const int value : values) taken.values.push_back(batch.column(value));
+    return taken;
+  }
+
+  int Add(int column) {
+    const auto found = std::ranges::find(places, column);
+    const auto place = static_cast<int>(found - places.begin());
+    if (found == places.end()) places.push_back(column);
+    return place;
+  }
+
+  std::vector<int> places;  ///< in the table
+  int time = -1;
+  int created = -1;
+  std::vector<int> keys;
+  std::vector<int> values;
+};
+
+class ViewPass::PartitionReading : public dataset::CompanionScan::Reading {
+ public:
+  PartitionReading(ViewPass* pass, int64_t partition,
+                   std::unique_ptr<table::PartitionStream> stream)
+      : pass_(*pass), partition_(partition), stream_(std::move(stream)) {}
+
+  Result<bool> Next() override {
+    GNOMON_ASSIGN_OR_RETURN(const auto read, stream_->Next());
+    if (read == nullptr) return false;
+    ViewBatch batch = pass_.columns_->Take(*read);
+    batch.partition = partition_;
+    batch.first_row = row_;
+    row_ += read->num_rows();
+    if (row_ > int64_t{1} << 32) {
+      return Error(ErrorKind::kUnsupported, "more than 2^32 rows in one part of ",
+                   pass_.source_.table()->name());
+    }
+    pass_.rows_read_ += read->num_rows();
+    pass_.null_times_ += batch.times->null_count();
+    GNOMON_RETURN_NOT_OK(KeepWanted(*read, &batch));
+    pass_.rows_ += batch.num_rows;
+    if (batch.num_rows > 0) GNOMON_RETURN_NOT_OK(pass_.visit_(std::move(batch)));
+    return true;
+  }
+
+ private:
+  Status KeepWanted(const arrow::RecordBatch& read, ViewBatch* batch) const {
+    const ViewSource& source = pass_.source_;
+    std::vector<uint8_t> wanted(static_cast<size_t>(read.num_rows()), 1);
+    if (source.filter() != nullptr) {
+      const auto chosen = source.filter()->Select(read);
+      if (!chosen.ok()) {
+        return WithRowMoved(chosen.status(),
+                            FirstRowOf(*source.table(), batch->partition) + batch->first_row);
+      }
+      std::ranges::fill(wanted, uint8_t{0});
+      for (const int64_t row : *chosen) wanted[static_cast<size_t>(row)] = 1;
+    }
+    GNOMON_RETURN_NOT_OK(LookAtTimes(*batch, &wanted));
+    GNOMON_RETURN_NOT_OK(LookAtCreated(*batch, &wanted));
+    std::vector<int64_t> kept;
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      if (wanted[i] != 0) kept.push_back(static_cast<int64_t>(i));
+    }
+    return kept.size() == wanted.size() ? Status::OK() : batch->Keep(kept);
+  }
+
+  Status LookAtTimes(const ViewBatch& batch, std::vector<uint8_t>* wanted) const {
+    const ViewScan& scan = pass_.scan_;
+    const bool has_nulls = batch.times->null_count() > 0;
+    if (!has_nulls && !scan.first && !scan.last) return Status::OK();
+    GNOMON_ASSIGN_OR_RETURN(const auto times, table::RawTimes(*batch.times));
+    const int64_t unit = pass_.source_.time_unit();
+    for (size_t i = 0; i < times.size(); ++i) {
+      const pit::Nanos time = pit::ToNanos(times[i], unit);
+      if ((scan.first && time < *scan.first) || (scan.last && time > *scan.last) ||
+          (has_nulls && batch.times->IsNull(static_cast<int64_t>(i))))
+        (*wanted)[i] = 0;
+    }
+    return Status::OK();
+  }
+
+  Status LookAtCreated(const ViewBatch& batch, std::vector<uint8_t>* wanted) const {
+    if (!pass_.scan_.created_before || batch.created == nullptr) return Status::OK();
+    GNOMON_ASSIGN_OR_RETURN(const auto created, table::RawTimes(*batch.created));
+    const pit::Nanos before = pit::ToNanos(*pass_.scan_.created_before, kMicro);
+    for (size_t i = 0; i < created.size(); ++i) {
+      if (batch.created->IsValid(static_cast<int64_t>(i)) &&
+          pit::ToNanos(created[i], pass_.source_.created_unit()) > before)
+        (*wanted)[i] = 0;
+    }
+    return Status::OK();
+  }
+
+  ViewPass& pass_;
+  const int64_t partition_;
+  std::unique_ptr<table::PartitionStream> stream_;
+  int64_t row_ = 0;
+};
+
+ViewPass::ViewPass(const Context& context, const ViewSource& source, ViewScan scan,
+                   std::function<Status(ViewBatch)> visit, std::function<Status()> begin)
+    : context_(context),
+      source_(source),
+      scan_(std::move(scan)),
+      visit_(std::move(visit)),
+      begin_(std::move(begin)),
+      columns_(std::make_unique<const Columns>(source_, scan_)) {
+  Prune();
+}
+
+ViewPass::~ViewPass() = default;
+
+void ViewPass::Prune() {
+  const table::TimeRange range{
+      .min = scan_.first ? pit::FloorToUnit(*scan_.first, kMicro) : INT64_MIN,
+      .max = scan_.last ? pit::CeilToUnit(*scan_.last, kMicro) : INT64_MAX};
+  const bool bounded = scan_.first || scan_.last;
+  for (int64_t partition = 0; partition < source_.table()->num_partitions(); ++partition) {
+    if (!bounded || !source_.table()->LiesOutside(partition, source_.time(), range))
+      partitions_.push_back(partition);
+  }
+}
+
+Status ViewPass::Begin() {
+  has_begun_ = true;
+  rows_read_ = 0;
+  rows_ = 0;
+  null_times_ = 0;
+  return begin_ ? begin_() : Status::OK();
+}
+
+Result<std::unique_ptr<dataset::CompanionScan::Reading>> ViewPass::Open(int64_t partition) {
+  GNOMON_ASSIGN_OR_RETURN(auto stream,
+                          source_.table()->Scan(context_, partition, columns_->places, kBatchRows));
+  return std::make_unique<PartitionReading>(this, partition, std::move(stream));
+}
+
+ViewScanStats ViewPass::stats() const {
+  return {.rows_read = rows_read_, .rows = rows_, .null_times = null_times_};
+}
+
+Status RunPasses(const Context& context, const std::vector<ViewPass*>& passes) {
+  MemoryReservation reading(context.memory);
+  if (context.memory != nullptr && context.memory->limit() > 0) {
+    GNOMON_RETURN_NOT_OK(
+        reading.Grow(std::min(context.memory->limit() / 6, kReadingBytes * NumThreads())));
+  }
+  std::vector<int64_t> partitions;
+  for (ViewPass* pass : passes) {
+    GNOMON_RETURN_NOT_OK(pass->Begin());
+    partitions.insert(partitions.end(), pass->partitions().begin(), pass->partitions().end());
+  }
+  std::ranges::sort(partitions);
+  const auto again = std::ranges::unique(partitions);
+  partitions.erase(again.begin(), again.end());
+  const auto count = static_cast<int64_t>(partitions.size());
+  std::atomic<int64_t> next{0};
+  const auto read = [&](int64_t /*worker*/) {
+    for (int64_t i = next++; i < count; i = next++)
+      GNOMON_RETURN_NOT_OK(ReadPartition(context, passes, partitions[static_cast<size_t>(i)]));
+    return Status::OK();
+  };
+  return ParallelFor(context, std::min<int64_t>(count, NumThreads()), read);
+}
+
+Status ScanView(const Context& context, const ViewSource& source, const ViewScan& scan,
+                const std::function<Status(ViewBatch)>& visit, ViewScanStats* stats) {
+  ViewPass pass(context, source, scan, visit);
+  GNOMON_RETURN_NOT_OK(RunPasses(context, {&pass}));
+  *stats = pass.stats();
+  return Status::OK();
+}
 
 arrow::ArrayVector ViewBatch::EventColumns() const {
   arrow::ArrayVector columns = keys;
@@ -230,11 +280,6 @@ Status ViewBatch::Keep(const std::vector<int64_t>& kept) {
   for (int64_t& row : rows) row = before.empty() ? row : before[static_cast<size_t>(row)];
   num_rows = static_cast<int64_t>(kept.size());
   return Status::OK();
-}
-
-Status ScanView(const Context& context, const ViewSource& source, const ViewScan& scan,
-                const std::function<Status(ViewBatch)>& visit, ViewScanStats* stats) {
-  return Scanner(context, source, scan, visit).Run(stats);
 }
 
 Result<arrow::ArrayVector> GatherViewRows(const Context& context, const ViewSource& source,

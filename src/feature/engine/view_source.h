@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 
 #include "base/context.h"
 #include "base/error.h"
+#include "dataset/asof/companion_scan.h"
 #include "expr/expression.h"
 #include "feature/definition/definition.h"
 #include "feature/engine/source_rows.h"
@@ -133,9 +135,50 @@ struct ViewScanStats {
   int64_t null_times = 0;  ///< rows read that have no event timestamp: left out
 };
 
-/// Calls `visit` for the batches of a view, from several threads at once and in any order; each
-/// partition's batches come in order from one thread. What the filter refuses, rows without a time
-/// and rows outside the scan's bounds are not in them. Memory for reading is reserved.
+/// A view's part in a pass over its source. What the filter refuses, rows without a time and rows
+/// outside the scan's bounds are not in the batches that it takes. A point-in-time join may run it
+/// beside its own reading (dataset::AsOfCompanion).
+class ViewPass : public dataset::CompanionScan {
+ public:
+  /// `visit` gets the batches, from several threads at once and in any order; each partition's
+  /// batches come in order from one thread. `begin` is called before the first one, and again when
+  /// the pass has to begin anew. `context` and `source` outlive the pass.
+  ViewPass(const Context& context, const ViewSource& source, ViewScan scan,
+           std::function<Status(ViewBatch)> visit, std::function<Status()> begin = {});
+  ~ViewPass() override;
+
+  const std::vector<int64_t>& partitions() const override { return partitions_; }
+  Status Begin() override;
+  Result<std::unique_ptr<Reading>> Open(int64_t partition) override;
+
+  const ViewSource& source() const { return source_; }
+  bool has_begun() const { return has_begun_; }
+  /// After the pass.
+  ViewScanStats stats() const;
+
+ private:
+  class PartitionReading;
+  struct Columns;
+  void Prune();
+
+  const Context& context_;
+  const ViewSource& source_;
+  const ViewScan scan_;
+  const std::function<Status(ViewBatch)> visit_;
+  const std::function<Status()> begin_;
+  const std::unique_ptr<const Columns> columns_;
+  std::vector<int64_t> partitions_;
+  bool has_begun_ = false;
+  std::atomic<int64_t> rows_read_{0};
+  std::atomic<int64_t> rows_{0};
+  std::atomic<int64_t> null_times_{0};
+};
+
+/// Runs passes side by side, partition by partition, in parallel. Their sources have the same
+/// partitions: those of one shared table are read once. Memory for reading is reserved.
+Status RunPasses(const Context& context, const std::vector<ViewPass*>& passes);
+
+/// One view alone: a ViewPass with this `visit`.
 Status ScanView(const Context& context, const ViewSource& source, const ViewScan& scan,
                 const std::function<Status(ViewBatch)>& visit, ViewScanStats* stats);
 

@@ -68,12 +68,12 @@ class Reach {
   std::vector<Range> ranges_;
 };
 
-/// Retrieves one view. The source as a whole is read first, then one partition evaluated after the
-/// other: the ids of a partition are consecutive.
-class WindowRetrieval {
+/// The source as a whole is read first, then one partition evaluated after the other: the ids of a
+/// partition are consecutive.
+class PartitionedWindows : public WindowRetrieval {
  public:
-  WindowRetrieval(const Context& context, const PlannedView& planned, const Labels& labels,
-                  const RetrievalOptions& options)
+  PartitionedWindows(const Context& context, const PlannedView& planned, const Labels& labels,
+                     const RetrievalOptions& options)
       : context_(context),
         planned_(planned),
         labels_(labels),
@@ -83,13 +83,17 @@ class WindowRetrieval {
         columns_(ColumnsToRead(planned)),
         types_(columns_.size(), ValueType{ValueType::kInt64}) {}
 
-  Status Read(const Definitions& definitions, const OfflineStore& store, RetrievalStats* stats);
-  Result<ViewArrays> Evaluate();
+  Status OpenSource(const Definitions& definitions, const OfflineStore& store,
+                    const SharedSources& sources);
+  ViewPass& pass() override { return *pass_; }
+  const SourceReads& reads() const override { return reads_; }
+  Result<ViewArrays> Evaluate(RetrievalStats* stats) override;
 
  private:
-  Status AddEvents(const ViewSource& source, const ViewBatch& batch);
+  Status BeginEvents(const ViewScan& scan);
+  Status AddEvents(const ViewBatch& batch);
   Status FindSpecs();
-  int32_t NumPartitions(const ViewSource& source, const ViewScan& scan) const;
+  int32_t NumPartitions(const ViewScan& scan) const;
   int32_t PartitionOf(int32_t id) const {
     return static_cast<int32_t>(int64_t{id} * events_->num_partitions() / reach_.num_keys());
   }
@@ -106,6 +110,7 @@ class WindowRetrieval {
   /// Ids count from the first of the partition.
   Result<ViewArrays> EvaluatePartition(int32_t partition, std::span<const int32_t> label_ids,
                                        std::span<const int64_t> label_times);
+  Result<ViewArrays> EvaluateAll();
 
   const Context& context_;
   const PlannedView& planned_;
@@ -117,10 +122,13 @@ class WindowRetrieval {
   std::vector<ValueType> types_;      ///< of them
   std::vector<pit::AggregateSpec> specs_;
   bool has_created_ = false;
+  SourceReads reads_;
+  std::optional<ViewSource> source_;
+  std::optional<ViewPass> pass_;
   std::unique_ptr<RowPartitions> events_;  ///< key ids, event times, created times, values
 };
 
-Status WindowRetrieval::FindSpecs() {
+Status PartitionedWindows::FindSpecs() {
   for (const Field* field : planned_.features) {
     const auto aggregation =
         std::ranges::find(planned_.view->aggregations, field->name, &Aggregation::name);
@@ -136,7 +144,8 @@ Status WindowRetrieval::FindSpecs() {
 }
 
 /// So many that one partition is evaluated in little memory, in caches too where there is enough.
-int32_t WindowRetrieval::NumPartitions(const ViewSource& source, const ViewScan& scan) const {
+int32_t PartitionedWindows::NumPartitions(const ViewScan& scan) const {
+  const ViewSource& source = *source_;
   std::vector<int> columns = scan.values;
   columns.push_back(source.time());
   if (source.created() >= 0) columns.push_back(source.created());
@@ -158,38 +167,40 @@ int32_t WindowRetrieval::NumPartitions(const ViewSource& source, const ViewScan&
   return static_cast<int32_t>(std::clamp<int64_t>(wanted, 1, most));
 }
 
-Status WindowRetrieval::Read(const Definitions& definitions, const OfflineStore& store,
-                             RetrievalStats* stats) {
+Status PartitionedWindows::OpenSource(const Definitions& definitions, const OfflineStore& store,
+                                      const SharedSources& sources) {
   const FeatureView& view = *planned_.view;
   const SourceRange range =
       RangeToRead(planned_, labels_.min_micros(), labels_.max_micros(), options_);
-  SourceReads reads;
-  GNOMON_ASSIGN_OR_RETURN(
-      const ViewSource source,
-      ViewSource::Open(context_, definitions, view, store, columns_, range, &reads));
+  GNOMON_ASSIGN_OR_RETURN(ViewSource source,
+                          ViewSource::Open(context_, definitions, view, store, columns_, range,
+                                           &reads_, sources.TableOf(view)));
+  source_ = std::move(source);
   GNOMON_RETURN_NOT_OK(FindSpecs());
   ViewScan scan = ScanOf(range);
-  GNOMON_ASSIGN_OR_RETURN(scan.values, source.Columns(columns_));
-  has_created_ = source.created() >= 0;
-  auto schema = source.EventSchema(scan.values);
-  for (size_t key = 0; key < source.keys().size(); ++key) {
-    GNOMON_ASSIGN_OR_RETURN(schema, schema->RemoveField(0));
-  }
-  GNOMON_ASSIGN_OR_RETURN(schema, schema->AddField(0, arrow::field("id", arrow::int32())));
-  events_ = std::make_unique<RowPartitions>(
-      context_, std::move(schema), NumPartitions(source, scan), options_.join.spill_folder);
-  ViewScanStats scanned;
-  GNOMON_RETURN_NOT_OK(ScanView(
-      context_, source, scan, [&](const ViewBatch& batch) { return AddEvents(source, batch); },
-      &scanned));
-  GNOMON_RETURN_NOT_OK(events_->Finish());
-  stats->source_rows += view.is_derived() ? reads.rows : scanned.rows_read;
-  stats->scans += view.is_derived() ? reads.scans : 1;
-  stats->spilled_bytes += events_->spilled_bytes();
+  GNOMON_ASSIGN_OR_RETURN(scan.values, source_->Columns(columns_));
+  has_created_ = source_->created() >= 0;
+  pass_.emplace(
+      context_, *source_, scan,
+      [this](const ViewBatch& batch) { return source_->WithoutMemory(AddEvents(batch)); },
+      [this, scan] { return BeginEvents(scan); });
   return Status::OK();
 }
 
-Status WindowRetrieval::AddEvents(const ViewSource& source, const ViewBatch& batch) {
+/// Makes room for the events. How they are cut up depends on the memory that is left now.
+Status PartitionedWindows::BeginEvents(const ViewScan& scan) {
+  events_.reset();
+  auto schema = source_->EventSchema(scan.values);
+  for (size_t key = 0; key < source_->keys().size(); ++key) {
+    GNOMON_ASSIGN_OR_RETURN(schema, schema->RemoveField(0));
+  }
+  GNOMON_ASSIGN_OR_RETURN(schema, schema->AddField(0, arrow::field("id", arrow::int32())));
+  events_ = std::make_unique<RowPartitions>(context_, std::move(schema), NumPartitions(scan),
+                                            options_.join.spill_folder);
+  return Status::OK();
+}
+
+Status PartitionedWindows::AddEvents(const ViewBatch& batch) {
   const auto num_rows = static_cast<size_t>(batch.num_rows);
   auto id_buffer = std::make_shared<std::vector<int32_t>>(num_rows, 0);
   std::vector<int32_t>& ids = *id_buffer;
@@ -202,7 +213,7 @@ Status WindowRetrieval::AddEvents(const ViewSource& source, const ViewBatch& bat
   GNOMON_ASSIGN_OR_RETURN(const auto times, table::RawTimes(*batch.times));
   std::vector<int32_t> partitions(num_rows, -1);
   for (size_t i = 0; i < num_rows; ++i) {
-    if (ids[i] >= 0 && reach_.Holds(ids[i], pit::ToNanos(times[i], source.time_unit())))
+    if (ids[i] >= 0 && reach_.Holds(ids[i], pit::ToNanos(times[i], source_->time_unit())))
       partitions[i] = PartitionOf(ids[i]);
   }
   arrow::ArrayVector columns = batch.EventColumns();
@@ -214,7 +225,7 @@ Status WindowRetrieval::AddEvents(const ViewSource& source, const ViewBatch& bat
 }
 
 /// The labels of each partition; those without a key in the first.
-std::vector<WindowRetrieval::LabelPart> WindowRetrieval::PartLabels() const {
+std::vector<PartitionedWindows::LabelPart> PartitionedWindows::PartLabels() const {
   std::vector<LabelPart> parts(static_cast<size_t>(events_->num_partitions()));
   for (size_t row = 0; row < keys_.ids.size(); ++row) {
     const int32_t id = keys_.ids[row];
@@ -227,9 +238,9 @@ std::vector<WindowRetrieval::LabelPart> WindowRetrieval::PartLabels() const {
   return parts;
 }
 
-Result<ViewArrays> WindowRetrieval::EvaluatePartition(int32_t partition,
-                                                      std::span<const int32_t> label_ids,
-                                                      std::span<const int64_t> label_times) {
+Result<ViewArrays> PartitionedWindows::EvaluatePartition(int32_t partition,
+                                                         std::span<const int32_t> label_ids,
+                                                         std::span<const int64_t> label_times) {
   MemoryReservation memory(context_.memory);
   GNOMON_ASSIGN_OR_RETURN(const auto batch, events_->Take(partition, &memory));
   GNOMON_RETURN_NOT_OK(memory.Grow(batch->num_rows() * int64_t{has_created_ ? 20 : 12}));
@@ -271,7 +282,7 @@ Result<ViewArrays> WindowRetrieval::EvaluatePartition(int32_t partition,
                                options_.filter_by_created_timestamp);
 }
 
-Result<ViewArrays> WindowRetrieval::Evaluate() {
+Result<ViewArrays> PartitionedWindows::EvaluateAll() {
   ViewArrays columns;
   if (events_->num_partitions() == 1) {
     GNOMON_ASSIGN_OR_RETURN(columns, EvaluatePartition(0, keys_.ids, labels_.times()));
@@ -303,25 +314,27 @@ Result<ViewArrays> WindowRetrieval::Evaluate() {
   return columns;
 }
 
-}  // namespace
-
-Result<ViewArrays> RetrieveWindows(const Context& context, const FeaturePlan& plan,
-                                   const PlannedView& planned, const Labels& labels,
-                                   const OfflineStore& store, const RetrievalOptions& options,
-                                   RetrievalStats* stats) {
-  WindowRetrieval windows(context, planned, labels, options);
+Result<ViewArrays> PartitionedWindows::Evaluate(RetrievalStats* stats) {
   const auto run = [&]() -> Result<ViewArrays> {
-    GNOMON_RETURN_NOT_OK(windows.Read(*plan.definitions, store, stats));
-    return windows.Evaluate();
+    GNOMON_RETURN_NOT_OK(events_->Finish());
+    stats->spilled_bytes += events_->spilled_bytes();
+    return EvaluateAll();
   };
   auto columns = run();
-  if (columns.ok() || KindOf(columns.status()) != ErrorKind::kExhausted) return columns;
-  if (!HintOf(columns.status()).empty()) return columns;
-  const FeatureView& view = *planned.view;
-  return WithHint(WithContext(columns.status(), view.is_derived()
-                                                    ? Concat("source views of ", view.name)
-                                                    : Concat("data source ", Quoted(view.source))),
-                  "raise --memory-limit (memory_limit in feature_store.yaml)");
+  events_.reset();
+  if (!columns.ok()) return source_->WithoutMemory(columns.status());
+  return columns;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<WindowRetrieval>> WindowRetrieval::Open(
+    const Context& context, const FeaturePlan& plan, const PlannedView& planned,
+    const Labels& labels, const OfflineStore& store, const SharedSources& sources,
+    const RetrievalOptions& options) {
+  auto windows = std::make_unique<PartitionedWindows>(context, planned, labels, options);
+  GNOMON_RETURN_NOT_OK(windows->OpenSource(*plan.definitions, store, sources));
+  return windows;
 }
 
 }  // namespace gnomon::feature
