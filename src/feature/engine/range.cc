@@ -125,9 +125,7 @@ Result<std::shared_ptr<arrow::Table>> RetrieveRange(const Context& context, cons
   }
 
   const std::vector<std::string>& keys = plan.views.front().entity_columns;
-  SourceReads reads;
-  std::vector<SourceRows> rows;
-  auto unit = arrow::TimeUnit::MICRO;
+  std::vector<const FeatureView*> views;
   for (const PlannedView& planned : plan.views) {
     if (!std::ranges::is_permutation(planned.entity_columns, keys)) {
       return MakeError(ErrorKind::kUser,
@@ -136,11 +134,14 @@ Result<std::shared_ptr<arrow::Table>> RetrieveRange(const Context& context, cons
                               planned.alias, " has (", Join(planned.entity_columns, ", "), ")"),
                        {}, "give entity rows");
     }
-    GNOMON_ASSIGN_OR_RETURN(
-        SourceRows read,
-        ReadSourceRows(context, *plan.definitions, *planned.view, store, {}, range, &reads));
+    views.push_back(planned.view);
+  }
+  SourceReads reads;
+  GNOMON_ASSIGN_OR_RETURN(auto rows,
+                          ReadSourceRows(context, *plan.definitions, views, store, range, &reads));
+  auto unit = arrow::TimeUnit::MICRO;
+  for (const SourceRows& read : rows) {
     if (read.times.unit_nanos < kMicro) unit = arrow::TimeUnit::NANO;
-    rows.push_back(std::move(read));
   }
   std::vector<std::shared_ptr<arrow::Table>> parts;
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -156,7 +157,14 @@ Result<std::shared_ptr<arrow::Table>> RetrieveRange(const Context& context, cons
   rows.clear();
   GNOMON_ASSIGN_OR_RETURN(auto all, arrow::ConcatenateTables(parts));
   GNOMON_ASSIGN_OR_RETURN(auto entity_rows, DistinctByTime(*all));
-  return RetrieveHistorical(context, plan, store, *entity_rows, options, stats);
+  parts.clear();
+  all.reset();
+  auto result = RetrieveHistorical(context, plan, store, *entity_rows, options, stats);
+  if (stats != nullptr) {
+    stats->source_rows += reads.rows;
+    stats->scans += reads.scans;
+  }
+  return result;
 }
 
 }  // namespace gnomon::feature

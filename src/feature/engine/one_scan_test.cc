@@ -1,0 +1,316 @@
+// Views that share a source: how often it is read, and that nobody can tell from the values.
+
+#include <atomic>
+#include <map>
+#include <random>
+
+#include <arrow/array.h>
+#include <arrow/builder.h>
+#include <arrow/table.h>
+#include <arrow/type.h>
+#include <doctest/doctest.h>
+
+#include "base/config.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "feature/engine/retrieval.h"
+#include "table/file.h"
+#include "tests/support/status.h"
+#include "tests/support/table.h"
+#include "tests/support/temporary.h"
+
+namespace gnomon::feature {
+namespace {
+
+using test::ValueOf;
+
+constexpr int64_t kDay = 86'400'000'000;
+constexpr int kShops = 40;
+constexpr int kEvents = 12'000;
+constexpr int kRowGroups = 12;
+
+constexpr const char* kDefinitions = R"yaml(
+entities: [{name: shop, value_type: INT64}, {name: note, value_type: STRING}, {name: id, value_type: INT64}]
+data_sources:
+  - {name: events, path: events.parquet, timestamp_field: ts, created_timestamp_column: created}
+feature_views:
+  - name: latest
+    entities: [shop]
+    source: events
+    ttl: 3d
+    schema: [{name: amount, dtype: Float64}]
+  - name: by_note
+    entities: [note]
+    source: events
+    filter: amount >= 50
+    schema: [{name: amount, dtype: Float64}]
+  - name: week
+    entities: [shop]
+    source: events
+    filter: amount != 7
+    aggregations:
+      - {column: amount, function: sum, time_window: 7d, name: sum_7d}
+      - {column: amount, function: last_k, k: 3, time_window: 30d, name: recent}
+  - name: notes
+    entities: [note]
+    source: events
+    transformations: {double: amount * 2}
+    aggregations:
+      - {column: double, function: std, time_window: 10d, name: std_10d}
+  - name: ever
+    entities: [shop]
+    source: events
+    aggregations: [{column: note, function: count_distinct, name: notes_ever}]
+)yaml";
+
+std::shared_ptr<arrow::DataType> Unit(arrow::TimeUnit::type unit) {
+  return arrow::timestamp(unit, "UTC");
+}
+
+/// `step` between possible event times, in the unit.
+std::shared_ptr<arrow::Table> Events(arrow::TimeUnit::type unit, int64_t first, int64_t step,
+                                     arrow::TimeUnit::type created_unit) {
+  std::mt19937_64 random(17);
+  arrow::Int64Builder shop;
+  arrow::StringBuilder note;
+  arrow::TimestampBuilder ts(Unit(unit), arrow::default_memory_pool());
+  arrow::TimestampBuilder created(Unit(created_unit), arrow::default_memory_pool());
+  arrow::DoubleBuilder amount;
+  arrow::Int64Builder id;
+  Status status;
+  for (int i = 0; i < kEvents; ++i) {
+    status &= random() % 50 == 0 ? shop.AppendNull()
+                                 : shop.Append(static_cast<int64_t>(random() % kShops));
+    status &= note.Append(Concat("note ", random() % 30));
+    status &= random() % 50 == 0 ? ts.AppendNull()
+                                 : ts.Append(first + static_cast<int64_t>(random() % 240) * step);
+    status &= created.Append(static_cast<int64_t>(random() % 5));
+    status &= amount.Append(static_cast<double>(random() % 1000) / 3);
+    status &= id.Append(i);
+  }
+  CHECK_OK(status);
+  return arrow::Table::Make(
+      arrow::schema({arrow::field("shop", arrow::int64()), arrow::field("note", arrow::utf8()),
+                     arrow::field("ts", Unit(unit)), arrow::field("created", Unit(created_unit)),
+                     arrow::field("amount", arrow::float64()), arrow::field("id", arrow::int64())}),
+      arrow::ArrayVector{ValueOf(shop.Finish()), ValueOf(note.Finish()), ValueOf(ts.Finish()),
+                         ValueOf(created.Finish()), ValueOf(amount.Finish()),
+                         ValueOf(id.Finish())});
+}
+
+/// Counts how often partitions are read from the beginning.
+class CountedTable : public table::PartitionedTable {
+ public:
+  CountedTable(std::shared_ptr<const table::PartitionedTable> table, std::atomic<int64_t>* scans)
+      : table_(std::move(table)), scans_(scans) {}
+  const std::string& name() const override { return table_->name(); }
+  const std::shared_ptr<arrow::Schema>& schema() const override { return table_->schema(); }
+  int64_t num_partitions() const override { return table_->num_partitions(); }
+  int64_t num_rows(int64_t partition) const override { return table_->num_rows(partition); }
+  int64_t NumBytes(int64_t partition, const std::vector<int>& columns) const override {
+    return table_->NumBytes(partition, columns);
+  }
+  bool reads_columns_apart(int64_t partition) const override {
+    return table_->reads_columns_apart(partition);
+  }
+  bool LiesOutside(int64_t partition, int column, const table::TimeRange& range) const override {
+    return table_->LiesOutside(partition, column, range);
+  }
+  Result<std::unique_ptr<table::PartitionStream>> Scan(const Context& context, int64_t partition,
+                                                       const std::vector<int>& columns,
+                                                       int64_t batch_rows) const override {
+    ++*scans_;
+    return table_->Scan(context, partition, columns, batch_rows);
+  }
+  Result<arrow::ArrayVector> Gather(const Context& context, int64_t partition,
+                                    const std::vector<int>& columns,
+                                    std::span<const int64_t> rows) const override {
+    return table_->Gather(context, partition, columns, rows);
+  }
+
+ private:
+  const std::shared_ptr<const table::PartitionedTable> table_;
+  std::atomic<int64_t>* const scans_;
+};
+
+class CountedStore : public OfflineStore {
+ public:
+  explicit CountedStore(const std::string& folder) {
+    RepositoryConfig config;
+    config.folder = folder;
+    store_ = ValueOf(OpenOfflineStore(config));
+  }
+  Result<std::shared_ptr<arrow::Schema>> SourceSchema(const Context& context,
+                                                      const DataSource& source) const override {
+    return store_->SourceSchema(context, source);
+  }
+  Result<std::shared_ptr<arrow::Table>> Read(const Context& context, const DataSource& source,
+                                             const ScanOptions& options) const override {
+    return store_->Read(context, source, options);
+  }
+  Status Append(const Context& context, const DataSource& source, const std::string& part,
+                const arrow::Table& rows) const override {
+    return store_->Append(context, source, part, rows);
+  }
+  Result<std::shared_ptr<table::PartitionedTable>> Open(const Context& context,
+                                                        const DataSource& source,
+                                                        const ScanOptions& options) const override {
+    GNOMON_ASSIGN_OR_RETURN(auto table, store_->Open(context, source, options));
+    return std::make_shared<CountedTable>(std::move(table), &scans_);
+  }
+  Result<int64_t> CountRows(const Context& context, const DataSource& source) const override {
+    return store_->CountRows(context, source);
+  }
+
+  /// Partitions read since the last call.
+  int64_t TakeScans() const { return scans_.exchange(0); }
+
+ private:
+  std::unique_ptr<OfflineStore> store_;
+  mutable std::atomic<int64_t> scans_{0};
+};
+
+struct World {
+  TemporaryFolder folder = test::MakeTemporaryFolder();
+  std::shared_ptr<const Definitions> definitions;
+  std::unique_ptr<CountedStore> offline;
+
+  explicit World(const std::shared_ptr<arrow::Table>& events) {
+    CHECK_OK(table::WriteTable({}, *events, folder.path() + "/events.parquet",
+                               {.row_group_rows = kEvents / kRowGroups}));
+    offline = std::make_unique<CountedStore>(folder.path());
+    const Definitions parsed =
+        Complete(ValueOf(ParseDefinitions(ValueOf(ParseConfig(kDefinitions, "definitions")))));
+    std::map<std::string, std::shared_ptr<arrow::Schema>> schemas;
+    for (const DataSource& source : parsed.data_sources)
+      schemas[source.name] = ValueOf(offline->SourceSchema({}, source));
+    definitions = std::make_shared<const Definitions>(ValueOf(ResolveSchemas(parsed, schemas)));
+  }
+
+  std::shared_ptr<arrow::Table> Retrieve(const std::vector<std::string>& views,
+                                         const arrow::Table& labels, RetrievalStats* stats,
+                                         int64_t limit = 0) const {
+    MemoryBudget memory("test", limit);
+    Context context;
+    context.memory = &memory;
+    std::vector<std::string> refs;
+    for (const std::string& view : views) refs.push_back(view + ":*");
+    const FeaturePlan plan = ValueOf(PlanFeatures(definitions, refs, true));
+    auto rows = ValueOf(RetrieveHistorical(context, plan, *offline, labels, {}, stats));
+    CHECK(memory.used() == 0);
+    return rows;
+  }
+};
+
+const World& MicrosWorld() {
+  static const World world(Events(arrow::TimeUnit::MICRO, 0, kDay / 4, arrow::TimeUnit::MICRO));
+  return world;
+}
+
+std::shared_ptr<arrow::Table> Labels(arrow::TimeUnit::type unit, int64_t first, int64_t step) {
+  std::mt19937_64 random(3);
+  arrow::Int64Builder shop;
+  arrow::StringBuilder note;
+  arrow::TimestampBuilder times(Unit(unit), arrow::default_memory_pool());
+  for (int i = 0; i < 500; ++i) {
+    CHECK_OK(shop.Append(static_cast<int64_t>(random() % (kShops + 3))));
+    CHECK_OK(note.Append(Concat("note ", random() % 32)));
+    CHECK_OK(times.Append(first + static_cast<int64_t>(random() % 240) * step));
+  }
+  return arrow::Table::Make(
+      arrow::schema({arrow::field("shop", arrow::int64()), arrow::field("note", arrow::utf8()),
+                     arrow::field("event_timestamp", Unit(unit))}),
+      arrow::ArrayVector{ValueOf(shop.Finish()), ValueOf(note.Finish()), ValueOf(times.Finish())});
+}
+
+/// Each view's columns are those that the view gives when nothing else is asked for.
+void CheckAsAlone(const World& world, const arrow::Table& together,
+                  const std::vector<std::string>& views, const arrow::Table& labels) {
+  for (const std::string& view : views) {
+    CAPTURE(view);
+    RetrievalStats stats;
+    const auto alone = world.Retrieve({view}, labels, &stats);
+    for (const std::string& name : alone->schema()->field_names()) {
+      CAPTURE(name);
+      REQUIRE(together.GetColumnByName(name) != nullptr);
+      CHECK(together.GetColumnByName(name)->Equals(*alone->GetColumnByName(name)));
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("one scan serves plain views and window views of all keys") {
+  const World& world = MicrosWorld();
+  const auto labels = Labels(arrow::TimeUnit::MICRO, 0, kDay / 4);
+  const std::vector<std::string> views = {"latest", "by_note", "week", "notes", "ever"};
+  world.offline->TakeScans();
+  RetrievalStats stats;
+  const auto together = world.Retrieve(views, *labels, &stats);
+  CHECK(stats.scans == 1);
+  CHECK(stats.source_rows == kEvents);
+  CHECK(world.offline->TakeScans() == kRowGroups);
+  CheckAsAlone(world, *together, views, *labels);
+  CHECK(world.offline->TakeScans() == kRowGroups * 5);
+}
+
+TEST_CASE("one scan serves window views where there is no plain view") {
+  const World& world = MicrosWorld();
+  const auto labels = Labels(arrow::TimeUnit::MICRO, 0, kDay / 4);
+  const std::vector<std::string> views = {"week", "notes", "ever"};
+  world.offline->TakeScans();
+  RetrievalStats stats;
+  const auto together = world.Retrieve(views, *labels, &stats);
+  CHECK(stats.scans == 1);
+  CHECK(world.offline->TakeScans() == kRowGroups);
+  CheckAsAlone(world, *together, views, *labels);
+}
+
+TEST_CASE("little memory costs scans, never values") {
+  const World& world = MicrosWorld();
+  const auto labels = Labels(arrow::TimeUnit::MICRO, 0, kDay / 4);
+  const std::vector<std::string> views = {"latest", "by_note", "week", "notes", "ever"};
+  RetrievalStats plenty;
+  const auto expected = world.Retrieve(views, *labels, &plenty);
+  int64_t most_scans = 0;
+  for (const int64_t limit : {150'000, 300'000, 1'000'000, 50'000'000}) {
+    CAPTURE(limit);
+    RetrievalStats stats;
+    CHECK_TABLE_EQ(world.Retrieve(views, *labels, &stats, limit), expected);
+    most_scans = std::max(most_scans, stats.scans);
+    if (limit == 50'000'000) CHECK(stats.scans == 1);
+  }
+  CHECK(most_scans > 1);
+}
+
+TEST_CASE("a pass that has to begin anew counts no event twice") {
+  // Event times that nanoseconds, the unit of the created times, cannot hold.
+  constexpr int64_t kYear3000 = 32'503'680'000;
+  const World world(Events(arrow::TimeUnit::SECOND, kYear3000, 21'600, arrow::TimeUnit::NANO));
+  const auto labels = Labels(arrow::TimeUnit::SECOND, kYear3000, 21'600);
+  const std::vector<std::string> views = {"latest", "week", "notes"};
+  RetrievalStats stats;
+  const auto together = world.Retrieve(views, *labels, &stats);
+  CHECK(stats.scans == 1);
+  CheckAsAlone(world, *together, views, *labels);
+}
+
+TEST_CASE("without entity rows a source is read twice, for the times and for the values") {
+  const World& world = MicrosWorld();
+  const auto retrieve = [&](const std::vector<std::string>& views, RetrievalStats* stats) {
+    std::vector<std::string> refs;
+    for (const std::string& view : views) refs.push_back(view + ":*");
+    const FeaturePlan plan = ValueOf(PlanFeatures(world.definitions, refs, true));
+    return ValueOf(
+        RetrieveRange({}, plan, *world.offline, 10 * kDay, 20 * kDay, RetrievalOptions(), stats));
+  };
+  world.offline->TakeScans();
+  RetrievalStats stats;
+  const auto rows = retrieve({"latest", "week", "ever"}, &stats);
+  CHECK(stats.scans == 2);
+  CHECK(world.offline->TakeScans() == 2 * kRowGroups);
+  CHECK(rows->num_rows() > 1000);
+  CheckAsAlone(world, *rows, {"latest", "week", "ever"}, *ValueOf(rows->SelectColumns({0, 1})));
+}
+
+}  // namespace gnomon::feature
