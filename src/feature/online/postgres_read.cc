@@ -19,8 +19,33 @@ using sql::PostgresResult;
 
 constexpr size_t kMaxIdleDecoders = 16;  // of a table
 
-// The columns of the one statement.
-enum Column { kRead, kKey, kEvent, kSchema, kValue, kTime, kFeature };
+/// Where the one statement has its columns; what it does not need it does not ask for, since the
+/// server describes each of them in every answer.
+struct Columns {
+  int read = -1;  ///< of several reads, which one
+  int key = 0;
+  int event = -1;  ///< of packed rows
+  int schema = -1;
+  int value = 0;
+  int time = -1;  ///< of Feast's rows
+  int feature = -1;
+};
+
+Columns ColumnsOf(std::span<const std::shared_ptr<const PostgresTable>> tables) {
+  const auto is_packed = [](const auto& table) { return table->id != 0; };
+  const bool packed = std::ranges::any_of(tables, is_packed);
+  const bool feast = !std::ranges::all_of(tables, is_packed);
+  int count = 0;
+  Columns columns;
+  if (tables.size() > 1) columns.read = count++;
+  columns.key = count++;
+  columns.value = count++;
+  if (packed) columns.event = count++;
+  if (packed) columns.schema = count++;
+  if (feast) columns.time = count++;
+  if (feast) columns.feature = count++;
+  return columns;
+}
 
 /// All features are found faster by the key alone. Without a feature to read, any of them tells
 /// that the entity is there.
@@ -31,7 +56,8 @@ bool FiltersFeatures(const OnlineRead& read) {
 
 /// One key is compared as it is, which spares the server the array.
 std::string StatementOf(std::span<const OnlineRead> reads,
-                        std::span<const std::shared_ptr<const PostgresTable>> tables) {
+                        std::span<const std::shared_ptr<const PostgresTable>> tables,
+                        const Columns& columns) {
   std::string text;
   text.reserve(reads.size() * 256);
   char digits[24];
@@ -41,19 +67,20 @@ std::string StatementOf(std::span<const OnlineRead> reads,
   size_t parameter = 0;
   for (size_t i = 0; i < reads.size(); ++i) {
     const PostgresTable& table = *tables[i];
+    const bool packed = table.id != 0;
     text += i > 0 ? " UNION ALL SELECT " : "SELECT ";
-    append_number(i);
-    if (table.id != 0) {
-      text += ", entity_key, event_ts, schema_id, value, NULL::timestamptz, NULL::text FROM ";
-      text += table.packed;
-    } else {
-      text += ", entity_key, NULL::bigint, NULL::bigint, value, event_ts, feature_name FROM ";
-      text += table.feast;
-    }
+    if (columns.read >= 0) append_number(i);
+    text += columns.read >= 0 ? ", entity_key, value" : "entity_key, value";
+    if (columns.event >= 0)
+      text += packed ? ", event_ts, schema_id" : ", NULL::bigint, NULL::bigint";
+    if (columns.time >= 0)
+      text += packed ? ", NULL::timestamptz, NULL::text" : ", event_ts, feature_name";
+    text += " FROM ";
+    text += packed ? table.packed : table.feast;
     text += reads[i].keys.size() == 1 ? " WHERE entity_key = ($" : " WHERE entity_key = ANY($";
     append_number(++parameter);
     text += ')';
-    if (table.id != 0 || !FiltersFeatures(reads[i])) continue;
+    if (packed || !FiltersFeatures(reads[i])) continue;
     text += " AND feature_name = ANY($";
     append_number(++parameter);
     text += ')';
@@ -82,13 +109,14 @@ struct StoredKeys {
 /// chains' first rows, at most half full.
 class RowsByKey {
  public:
-  RowsByKey(const PostgresResult& result, std::span<const int64_t> rows)
+  RowsByKey(const PostgresResult& result, int key_column, std::span<const int64_t> rows)
       : result_(result),
+        key_column_(key_column),
         base_(rows.empty() ? 0 : rows.front()),
         links_(rows.empty() ? 0 : static_cast<size_t>(rows.back() - base_ + 1)),
         slots_(std::bit_ceil(rows.size() * 2 + 1), -1) {
     for (const int64_t row : rows) {
-      const std::string_view key = result.Bytes(row, kKey);
+      const std::string_view key = result.Bytes(row, key_column);
       int64_t& first = slots_[SlotOf(key)];
       LinkOf(row) = {.next = -1, .last = row};
       if (first < 0) {
@@ -111,19 +139,20 @@ class RowsByKey {
   /// The key's slot, or the free one where it would be.
   size_t SlotOf(std::string_view key) const {
     size_t slot = std::hash<std::string_view>()(key) & (slots_.size() - 1);
-    while (slots_[slot] >= 0 && result_.Bytes(slots_[slot], kKey) != key)
+    while (slots_[slot] >= 0 && result_.Bytes(slots_[slot], key_column_) != key)
       slot = (slot + 1) & (slots_.size() - 1);
     return slot;
   }
 
   const PostgresResult& result_;
+  const int key_column_;
   const int64_t base_;
   std::vector<Link> links_;
   std::vector<int64_t> slots_;
 };
 
-Result<OnlineValues> TakePacked(const PostgresResult& result, const RowsByKey& rows,
-                                const OnlineRead& read, int64_t table,
+Result<OnlineValues> TakePacked(const PostgresResult& result, const Columns& columns,
+                                const RowsByKey& rows, const OnlineRead& read, int64_t table,
                                 const PackedRows::LoadSchema& load, PostgresSchemas* schemas) {
   PackedRows decoder = schemas->TakeDecoder(table);
   GNOMON_RETURN_NOT_OK(decoder.Start(read));
@@ -137,35 +166,37 @@ Result<OnlineValues> TakePacked(const PostgresResult& result, const RowsByKey& r
       continue;
     }
     values.found[i] = true;
-    GNOMON_ASSIGN_OR_RETURN(values.event_times[i], result.Int64(row, kEvent));
-    GNOMON_ASSIGN_OR_RETURN(const int64_t schema, result.Int64(row, kSchema));
-    GNOMON_RETURN_NOT_OK(decoder.Append(schema, result.Bytes(row, kValue), load));
+    GNOMON_ASSIGN_OR_RETURN(values.event_times[i], result.Int64(row, columns.event));
+    GNOMON_ASSIGN_OR_RETURN(const int64_t schema, result.Int64(row, columns.schema));
+    GNOMON_RETURN_NOT_OK(decoder.Append(schema, result.Bytes(row, columns.value), load));
   }
   GNOMON_ASSIGN_OR_RETURN(values.columns, decoder.Finish());
   schemas->GiveBack(table, std::move(decoder));
   return values;
 }
 
-Result<OnlineValues> TakeFeast(const PostgresResult& result, const RowsByKey& rows,
-                               const OnlineRead& read, const StoredKeys& keys) {
-  GNOMON_ASSIGN_OR_RETURN(auto columns, FeastColumns::Make(*read.table, read.fields));
-  GNOMON_RETURN_NOT_OK(columns.Reserve(static_cast<int64_t>(read.keys.size())));
+Result<OnlineValues> TakeFeast(const PostgresResult& result, const Columns& columns,
+                               const RowsByKey& rows, const OnlineRead& read,
+                               const StoredKeys& keys) {
+  GNOMON_ASSIGN_OR_RETURN(auto features, FeastColumns::Make(*read.table, read.fields));
+  GNOMON_RETURN_NOT_OK(features.Reserve(static_cast<int64_t>(read.keys.size())));
   OnlineValues values;
   values.found.resize(read.keys.size());
   values.event_times.resize(read.keys.size());
   for (size_t i = 0; i < read.keys.size(); ++i) {
     int64_t row = keys.keys[i].empty() ? -1 : rows.First(keys.keys[i]);
     for (; row >= 0; row = rows.Next(row)) {
-      GNOMON_ASSIGN_OR_RETURN(const int64_t time, result.Timestamptz(row, kTime));
+      GNOMON_ASSIGN_OR_RETURN(const int64_t time, result.Timestamptz(row, columns.time));
       values.event_times[i] = values.found[i] ? std::max(values.event_times[i], time) : time;
       values.found[i] = true;
-      const int place = columns.PlaceOf(result.Bytes(row, kFeature));
+      const int place = features.PlaceOf(result.Bytes(row, columns.feature));
       if (place >= 0)
-        GNOMON_RETURN_NOT_OK(columns.Set(static_cast<size_t>(place), result.Bytes(row, kValue)));
+        GNOMON_RETURN_NOT_OK(
+            features.Set(static_cast<size_t>(place), result.Bytes(row, columns.value)));
     }
-    GNOMON_RETURN_NOT_OK(columns.EndRow());
+    GNOMON_RETURN_NOT_OK(features.EndRow());
   }
-  GNOMON_ASSIGN_OR_RETURN(values.columns, columns.Finish());
+  GNOMON_ASSIGN_OR_RETURN(values.columns, features.Finish());
   return values;
 }
 
@@ -218,11 +249,17 @@ Result<std::vector<OnlineValues>> ReadPostgresRows(
       names.emplace_back(reads[i].table->schema->field(field)->name());
     parameters.TextArray(names);
   }
-  GNOMON_ASSIGN_OR_RETURN(const auto result, connection->QueryPrepared(
-                                                 context, StatementOf(reads, tables), parameters));
+  const Columns columns = ColumnsOf(tables);
+  GNOMON_ASSIGN_OR_RETURN(
+      const auto result,
+      connection->QueryPrepared(context, StatementOf(reads, tables, columns), parameters));
   std::vector<std::vector<int64_t>> rows(reads.size());
+  for (auto& each : rows) each.reserve(static_cast<size_t>(result.num_rows()) / reads.size());
   for (int64_t row = 0; row < result.num_rows(); ++row) {
-    GNOMON_ASSIGN_OR_RETURN(const int64_t read, result.Int64(row, kRead));
+    int64_t read = 0;
+    if (columns.read >= 0) {
+      GNOMON_ASSIGN_OR_RETURN(read, result.Int64(row, columns.read));
+    }
     rows[static_cast<size_t>(read)].push_back(row);
   }
   const PackedRows::LoadSchema load = [&](int64_t schema) {
@@ -230,10 +267,10 @@ Result<std::vector<OnlineValues>> ReadPostgresRows(
   };
   std::vector<OnlineValues> values;
   for (size_t i = 0; i < reads.size(); ++i) {
-    const RowsByKey by_key(result, rows[i]);
+    const RowsByKey by_key(result, columns.key, rows[i]);
     auto taken = tables[i]->id != 0
-                     ? TakePacked(result, by_key, reads[i], tables[i]->id, load, schemas)
-                     : TakeFeast(result, by_key, reads[i], keys[i]);
+                     ? TakePacked(result, columns, by_key, reads[i], tables[i]->id, load, schemas)
+                     : TakeFeast(result, columns, by_key, reads[i], keys[i]);
     if (!taken.ok()) {
       return WithContext(taken.status(), Concat("postgres ", connection->place(), ", view ",
                                                 Quoted(reads[i].table->view)));
