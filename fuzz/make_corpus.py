@@ -6,6 +6,7 @@ Text inputs are written by hand; inputs that a fuzzer found are kept as they are
 
 import datetime
 import decimal
+import json
 import pathlib
 import shutil
 import struct
@@ -123,8 +124,16 @@ def write_messages(folder: pathlib.Path) -> None:
         (folder / f"{name}.bin").write_bytes(encode("runtime", message, text))
 
 
-for name in ("file_scan", "plan", "registry", "journal", "packed_row", "worker_message"):
+def write_keys(folder: pathlib.Path) -> None:
+    """Keys as Feast writes them."""
+    for case in json.loads((ROOT / "tests/golden/entity_key.json").read_text())["cases"]:
+        for version in ("v2", "v3"):
+            (folder / f"{case['name']}.{version}").write_bytes(bytes.fromhex(case[version]))
+
+
+for name in ("entity_key", "file_scan", "plan", "registry", "journal", "packed_row", "worker_message"):
     (CORPUS / name).mkdir(exist_ok=True)
+write_keys(CORPUS / "entity_key")
 write_files(CORPUS / "file_scan")
 write_plans(CORPUS / "plan")
 write_rows(CORPUS / "packed_row")
