@@ -141,7 +141,69 @@ Status WrongType(const std::string& name, ValueType type, const arrow::DataType&
                ", its column cannot hold that: ", given.ToString());
 }
 
+std::string Hex(std::string_view bytes) {
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string hex;
+  for (const char byte : bytes) {
+    const auto value = static_cast<unsigned char>(byte);
+    hex += kDigits[value >> 4];
+    hex += kDigits[value & 15];
+  }
+  return hex;
+}
+
+/// Reads (type, length, bytes), false at the end of the bytes.
+bool TakePart(std::string_view* bytes, uint32_t* type, std::string_view* part) {
+  const auto load = [&](size_t at) {
+    uint32_t value = 0;
+    for (size_t i = 4; i > 0; --i)
+      value = value << 8 | static_cast<unsigned char>((*bytes)[at + i - 1]);
+    return value;
+  };
+  if (bytes->size() < 8) return false;
+  *type = load(0);
+  const size_t length = load(4);
+  if (length > bytes->size() - 8) return false;
+  *part = bytes->substr(8, length);
+  bytes->remove_prefix(8 + length);
+  return true;
+}
+
+std::string DescribeValue(uint32_t type, std::string_view bytes) {
+  if (type == ValueType::kString) return Quoted(bytes);
+  if (type == ValueType::kBytes || bytes.empty() || bytes.size() > 8)
+    return Concat("0x", Hex(bytes));
+  uint64_t value = 0;
+  for (size_t i = bytes.size(); i > 0; --i)
+    value = value << 8 | static_cast<unsigned char>(bytes[i - 1]);
+  if (type == ValueType::kInt32) return Concat(static_cast<int32_t>(value));
+  const auto integer = static_cast<int64_t>(value);
+  int64_t micros = 0;
+  if (type == ValueType::kUnixTimestamp &&
+      !__builtin_mul_overflow(integer, kMicrosPerSecond, &micros))
+    return FormatTimestamp(micros);
+  return Concat(integer);
+}
+
 }  // namespace
+
+std::string DescribeEntityKey(std::string_view key) {
+  std::string_view rest = key.substr(std::min<size_t>(4, key.size()));
+  std::vector<std::string_view> names;
+  std::string text;
+  uint32_t type = 0;
+  std::string_view part;
+  // As many names as the first number says, then as many values.
+  const size_t num_names = key.size() < 4 ? 0 : static_cast<unsigned char>(key[0]);
+  while (names.size() < num_names && TakePart(&rest, &type, &part) && type == ValueType::kString)
+    names.push_back(part);
+  bool whole = !names.empty() && names.size() == num_names;
+  for (size_t i = 0; whole && i < names.size(); ++i) {
+    whole = TakePart(&rest, &type, &part);
+    if (whole) text += Concat(i == 0 ? "" : ", ", names[i], " = ", DescribeValue(type, part));
+  }
+  return whole && rest.empty() ? text : Concat("entity key 0x", Hex(key));
+}
 
 Result<EntityKeyEncoder> EntityKeyEncoder::Make(std::vector<std::string> join_keys,
                                                 std::vector<ValueType> types, int version) {

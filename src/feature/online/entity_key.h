@@ -40,4 +40,7 @@ class EntityKeyEncoder {
   std::string prefix_;     ///< everything before the values
 };
 
+/// A key of version 3 for people: "driver_id = 7, city = 'Bonn'"; its bytes in hex when it is none.
+std::string DescribeEntityKey(std::string_view key);
+
 }  // namespace gnomon::feature

@@ -149,6 +149,30 @@ TEST_CASE("a value that does not fit the declared type is an error that names ke
   CHECK(out.empty());
 }
 
+TEST_CASE("a key is described by its names and values, bytes that are none in hex") {
+  const auto describe = [](ValueType::Base type, const std::shared_ptr<arrow::DataType>& arrow,
+                           std::string_view value) {
+    std::string key;
+    CHECK(ValueOf(IdEncoder(type).Encode({Column(arrow, value)}, 0, &key)));
+    return DescribeEntityKey(key);
+  };
+  CHECK(describe(ValueType::kInt64, arrow::int64(), "[[-7]]") == "id = -7");
+  CHECK(describe(ValueType::kInt32, arrow::int64(), "[[-2147483648]]") == "id = -2147483648");
+  CHECK(describe(ValueType::kString, arrow::utf8(), R"([["Bonn"]])") == "id = 'Bonn'");
+  CHECK(describe(ValueType::kUnixTimestamp, arrow::timestamp(arrow::TimeUnit::SECOND), "[[0]]") ==
+        "id = 1970-01-01T00:00:00Z");
+  const auto encoder =
+      ValueOf(EntityKeyEncoder::Make({"b", "a"}, {{ValueType::kInt64}, {ValueType::kString}}));
+  std::string key;
+  CHECK(ValueOf(encoder.Encode(
+      {Column(arrow::int64(), "[[1]]"), Column(arrow::utf8(), R"([["x"]])")}, 0, &key)));
+  CHECK(DescribeEntityKey(key) == "a = 'x', b = 1");
+  for (size_t length = 0; length < key.size(); ++length) {
+    const std::string part = DescribeEntityKey(std::string_view(key).substr(0, length));
+    CHECK(part == Concat("entity key 0x", Hex(key.substr(0, length))));
+  }
+}
+
 TEST_CASE("an encoder is not made for unknown versions, odd types and names that stand twice") {
   CHECK_ERROR(EntityKeyEncoder::Make({"id"}, {{ValueType::kInt64}}, 1), ErrorKind::kUnsupported,
               "version");

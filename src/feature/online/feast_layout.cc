@@ -226,8 +226,9 @@ Status FeastEncoder::Append(const arrow::RecordBatch& batch, size_t feature, int
       AppendFeastValue(*batch.column(static_cast<int>(feature)), types_[feature], row, out);
   if (status.ok()) [[likely]]
     return status;
-  return WithContext(status,
-                     Concat("feature ", Quoted(names_[feature]), " of view ", Quoted(view_)));
+  return WithLocation(
+      WithContext(status, Concat("feature ", Quoted(names_[feature]), " of view ", Quoted(view_))),
+      {.file = {}, .line = 0, .column = 0, .row = row});
 }
 
 bool FeastEncoder::AppendText(const arrow::RecordBatch& batch, size_t feature, int64_t row,

@@ -77,7 +77,8 @@ class OnlineWriter {
  public:
   virtual ~OnlineWriter() = default;
   /// Upserts. A row replaces a stored one only when its (event time, created time) is not older;
-  /// within one call later rows of the same key and times win.
+  /// within one call later rows of the same key and times win. An error of one row that this layout
+  /// cannot hold has the row's place in `rows` as its location.
   virtual Status Write(const Context& context, const OnlineRows& rows) = 0;
   virtual Status Commit(const Context& context) = 0;
 };

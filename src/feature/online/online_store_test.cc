@@ -209,6 +209,13 @@ void CheckOnlineStore(const OpenStore& open, const OnlineStoreTraits& traits) {
       auto writer = ValueOf(store->BeginWrite({}, precise));
       CHECK_ERROR(writer->Write({}, Rows(precise, {{"a", 1, 1}}, "[[1, [1, null]]]").view()),
                   ErrorKind::kUser, "null inside a list");
+      // Which row it is, is told by its place.
+      writer = ValueOf(store->BeginWrite({}, precise));
+      const Status failed = writer->Write({}, Rows(precise, {{"c", 1, 1}, {"b", 1, 1}, {"a", 1, 1}},
+                                                   "[[1, [1]], [1, [null]], [1, [2]]]")
+                                                  .view());
+      CHECK(LocationOf(failed).row == 1);
+      writer.reset();
       WriteRows(*store, precise, {{"a", 1, 1}}, "[[1999999, [1]]]");
       CHECK_VALUES(precise, ReadRows(*store, precise, {"a"}), "[[1000000, [1]]]");
     } else {
@@ -457,6 +464,45 @@ void CheckOnlineStore(const OpenStore& open, const OnlineStoreTraits& traits) {
     CHECK(failed == 0);
     CHECK((torn == 0 || !traits.commits_at_once));
     CHECK(TripsOf(*store, "b") == 39);
+  }
+  SUBCASE("readers never see half a row, however many are written at once") {
+    CHECK_OK(store->Prepare({}, {{stats}}));
+    std::vector<std::string> keys;
+    for (int i = 0; i < 300; ++i) keys.push_back(Concat("k", i));
+    std::atomic<bool> done = false;
+    std::atomic<int> halves = 0;
+    std::atomic<int> failed = 0;
+    const auto watch = [&] {
+      const OnlineRead read = AllOf(stats, {keys.begin(), keys.end()});
+      while (!done) {
+        const auto values = store->Read({}, {&read, 1});
+        failed += !values.ok();
+        for (int64_t row = 0; values.ok() && row < std::ssize(keys); ++row) {
+          if (!values->front().found[static_cast<size_t>(row)]) continue;
+          const auto& columns = values->front().columns;
+          const auto& trips = static_cast<const arrow::Int64Array&>(*columns[0]);
+          const auto& names = static_cast<const arrow::StringArray&>(*columns[1]);
+          const bool whole = trips.IsValid(row) && names.IsValid(row) &&
+                             Concat(trips.Value(row)) == names.GetView(row);
+          halves += !whole;
+        }
+      }
+    };
+    {
+      const std::jthread reader(watch);
+      for (int64_t time = 1; time <= 8; ++time) {
+        std::vector<Row> rows;
+        std::string values;
+        for (const std::string& key : keys) {
+          rows.push_back({key, time, 0});
+          values += Concat(values.empty() ? "[" : ", ", "[", time, ", \"", time, "\"]");
+        }
+        WriteRows(*store, stats, rows, values + "]");
+      }
+      done = true;
+    }
+    CHECK(failed == 0);
+    CHECK(halves == 0);
   }
   SUBCASE("a cancelled context ends every call") {
     CHECK_OK(store->Prepare({}, {{stats}}));

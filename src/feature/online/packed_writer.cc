@@ -58,7 +58,8 @@ Status PackedWriter::Write(const Context& context, const OnlineRows& rows) {
     GNOMON_RETURN_NOT_OK(codec_.Encode(*rows.values, static_cast<int64_t>(row), &bytes_));
     const size_t length = bytes_.size() - value;
     if (length > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
-      return Error(ErrorKind::kExhausted, "online row is too long: ", length, " bytes");
+      return MakeError(ErrorKind::kExhausted, Concat("online row is too long: ", length, " bytes"),
+                       {.file = {}, .line = 0, .column = 0, .row = static_cast<int64_t>(row)});
     }
     added.value_bytes = static_cast<uint32_t>(length);
     rows_.push_back(added);
