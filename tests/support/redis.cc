@@ -45,7 +45,11 @@ std::string RedisServer::Ask(const std::string& command) const {
   std::string answer;
   if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
     std::string request = Concat(command, "\r\nQUIT\r\n");
-    if (!options_.password.empty()) request = Concat("AUTH ", options_.password, "\r\n", request);
+    if (!options_.password.empty()) {
+      // Not inline: a password may have spaces and quotes.
+      request = Concat("*2\r\n$4\r\nAUTH\r\n$", options_.password.size(), "\r\n", options_.password,
+                       "\r\n", request);
+    }
     std::array<char, 512> bytes;
     ssize_t got = ::send(fd, request.data(), request.size(), MSG_NOSIGNAL);
     while (got > 0) {

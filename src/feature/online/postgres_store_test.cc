@@ -120,6 +120,10 @@ TEST_CASE("a table that Feast made in PostgreSQL selects its layout") {
   CHECK(ValueOf(row.Text(0, 1)) == "8");
   CHECK_OK(connection.Execute({}, "UPDATE p_v SET value = '\\x20'"));
   CHECK_ERROR(ReadOne(*store), ErrorKind::kDataLoss, "feature 'x' of view 'v'");
+  CHECK_OK(connection.Execute({}, "UPDATE p_v SET value = '\\x120161'"));
+  CHECK(ValueOf(ReadOne(*store)) == -1);  // a text: read as null, with a warning
+  CHECK_OK(connection.Execute({}, "UPDATE p_v SET value = NULL"));
+  CHECK(ValueOf(ReadOne(*store)) == -1);
   CHECK_OK(store->Teardown({}, "p"));
   CHECK_ERROR(ReadOne(*store), ErrorKind::kNotFound, "run: gnomon apply");
 }

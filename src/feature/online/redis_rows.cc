@@ -244,7 +244,8 @@ Status RedisRowWriter::Begin(const Context& context, RedisClient* client) {
                           TableOf(entry, {.asked = place_.layout, .key_version = key_version_},
                                   table_, client->connection->place()));
   if (!present.has_value() || *present != place_)
-    return Error(ErrorKind::kConflict, "the online table of view ", Quoted(table_.view),
+    return Error(ErrorKind::kConflict, "redis ", client->connection->place(),
+                 ": the online table of view ", Quoted(table_.view),
                  " was dropped or replaced during the write");
   if (!packed_) return Status::OK();
   GNOMON_ASSIGN_OR_RETURN(

@@ -189,12 +189,12 @@ TEST_CASE("keys expire when the configuration says so") {
 }
 
 TEST_CASE("a password, a database and a unix socket are used; what is wrong is named") {
-  RedisServer server = RedisServer::Start({.password = "open-sesame", .persistent = false});
+  RedisServer server = RedisServer::Start({.password = "open \"sesame\"", .persistent = false});
   auto config = ConfigOf(server);
   CHECK_ERROR(Open(config)->Prepare({}, {{kTable}}), ErrorKind::kUnauthenticated, "NOAUTH");
   config.password = Secret("wrong");
   CHECK_ERROR(Open(config)->Prepare({}, {{kTable}}), ErrorKind::kUnauthenticated, server.address());
-  config.password = Secret("open-sesame");
+  config.password = Secret("open \"sesame\"");
   CHECK_OK(Open(config)->Prepare({}, {{kTable}}));
   config.database = "3";
   CHECK_ERROR(ReadOne(*Open(config)), ErrorKind::kNotFound, "run: gnomon apply");

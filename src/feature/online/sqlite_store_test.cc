@@ -199,6 +199,10 @@ TEST_CASE(
     CHECK_ERROR(ReadOne(*store), ErrorKind::kDataLoss, "feature 'x' of view 'v'");
     CHECK_OK(database.Execute("UPDATE p_v SET value = x'120161'"));
     CHECK_OK(ReadOne(*store));
+    CHECK_OK(database.Execute("UPDATE p_v SET value = 'text'"));
+    CHECK_ERROR(ReadOne(*store), ErrorKind::kDataLoss, "feature 'x' of view 'v'");
+    CHECK_OK(database.Execute("UPDATE p_v SET value = NULL"));
+    CHECK_OK(ReadOne(*store));
     CHECK_OK(database.Execute("UPDATE p_v SET event_ts = '2024-01-05 12:00:00'"));
     CHECK_ERROR(ReadOne(*store), ErrorKind::kDataLoss, "no number of seconds: 2024-01-05");
     CHECK_ERROR(WriteOne(*store), ErrorKind::kDataLoss, "no number of seconds");
