@@ -32,7 +32,7 @@ class FileOfflineStore : public OfflineStore {
     GNOMON_ASSIGN_OR_RETURN(auto format, FormatOf(source));
     auto schema = table::ReadSchema(context, PathOf(source), format);
     if (!schema.ok()) return InSource(source, schema.status());
-    return MappedSchema(source, **schema);
+    return SchemaUnderMappedNames(source, **schema);
   }
 
   Result<std::shared_ptr<arrow::Table>> Read(const Context& context, const DataSource& source,

@@ -99,6 +99,17 @@ TEST_CASE("mapped names may be swapped") {
                  test::TableOf({{"id", arrow::float64()}}, "[[2.5],[null]]"));
 }
 
+TEST_CASE("a mapping of a column that is not there is refused, also onto one that is") {
+  Fixture fixture;
+  fixture.Write("sales.parquet", kRows);
+  for (const auto* target : {"amount", "id"}) {
+    fixture.source.field_mapping = {{"Amount (CFH)", target}};
+    const auto schema = fixture.store->SourceSchema(fixture.context, fixture.source);
+    CHECK_ERROR(schema, ErrorKind::kUser, "'Amount (CFH)' is no column of sales.parquet");
+    CHECK_ERROR(schema, ErrorKind::kUser, "did you mean 'Amount (CHF)'?");
+  }
+}
+
 TEST_CASE("a mapping onto a name that is there is refused") {
   Fixture fixture;
   fixture.Write("sales.parquet", kRows);

@@ -53,6 +53,18 @@ Result<std::shared_ptr<arrow::Schema>> MappedSchema(const DataSource& source,
   return arrow::schema(std::move(fields));
 }
 
+Result<std::shared_ptr<arrow::Schema>> SchemaUnderMappedNames(const DataSource& source,
+                                                              const arrow::Schema& schema) {
+  for (const auto& [from, to] : source.field_mapping) {
+    if (schema.GetFieldIndex(from) >= 0) continue;
+    return MakeError(ErrorKind::kUser,
+                     Concat("field_mapping of data source ", Quoted(source.name), ": ",
+                            Quoted(from), " is no column of ", source.Place()),
+                     {}, DidYouMean(from, schema.field_names()));
+  }
+  return MappedSchema(source, schema);
+}
+
 Result<std::shared_ptr<const arrow::Table>> ConformRows(const DataSource& source,
                                                         const arrow::Table& rows,
                                                         const arrow::Schema& schema) {

@@ -24,6 +24,11 @@ Status UnknownColumn(const DataSource& source, const std::string& column,
 /// The name after mapping of a column of the source.
 std::string MappedName(const DataSource& source, const std::string& column);
 
+/// MappedSchema of all of the source's columns: kUser when field_mapping names one that is not
+/// there.
+Result<std::shared_ptr<arrow::Schema>> SchemaUnderMappedNames(const DataSource& source,
+                                                              const arrow::Schema& schema);
+
 /// The schema under the names that field_mapping gives; kUser when two columns get one name.
 Result<std::shared_ptr<arrow::Schema>> MappedSchema(const DataSource& source,
                                                     const arrow::Schema& schema);

@@ -39,7 +39,7 @@ class SqliteOfflineStore : public OfflineStore {
     GNOMON_ASSIGN_OR_RETURN(Sqlite database, OpenDatabase(source, true));
     auto schema = SchemaOf(&database, source);
     if (!schema.ok()) return InSource(source, schema.status());
-    return MappedSchema(source, **schema);
+    return SchemaUnderMappedNames(source, **schema);
   }
 
   Result<std::shared_ptr<arrow::Table>> Read(const Context& context, const DataSource& source,
