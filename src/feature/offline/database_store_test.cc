@@ -146,6 +146,29 @@ TEST_CASE("the order of the rows is that of their values, wherever the server ke
   CHECK_TABLE_EQ(fixture.Read({.columns = {"wide"}}), ValueOf(rows->SelectColumns({2})));
 }
 
+TEST_CASE("rows that only look alike keep their order wherever the server keeps them") {
+  Fixture fixture(
+      "DROP TABLE IF EXISTS sales; CREATE TABLE sales (id int8, at timestamp, x float8, y float4, "
+      "l float8[], j jsonb); INSERT INTO sales VALUES (1, '2024-01-01', 0.0, '-0', '{0}', '1.0'), "
+      "(2, '2024-01-01', '-0', 0.0, '{0}', '1.0'), (3, '2024-01-01', '-0', '-0', '{0}', '1.0'), "
+      "(4, '2024-01-01', '-0', '-0', '{-0}', '1.0'), (5, '2024-01-01', '-0', '-0', '{-0}', '1'); "
+      "ALTER TABLE sales DROP COLUMN id");
+  const auto text_of = [&] {
+    const auto rows = ValueOf(fixture.Read({.columns = {"x", "y", "l", "j"}}));
+    CHECK(rows->num_rows() == 5);
+    return rows->ToString();
+  };
+  const std::string expected = text_of();
+  for (const auto* order : {"j::text, x::text", "l::text DESC, y::text", "y::text DESC, j::text"}) {
+    REQUIRE(fixture.connection
+                .Execute({}, Concat("CREATE TABLE moved AS SELECT * FROM sales ORDER BY ", order,
+                                    "; DROP TABLE sales; ALTER TABLE moved RENAME TO sales"))
+                .ok());
+    CHECK_MESSAGE(text_of() == expected, order);
+  }
+  CHECK(fixture.connection.Execute({}, "DROP TABLE sales").ok());
+}
+
 TEST_CASE("a large table is read in ranges of one snapshot and loses no row") {
   Fixture fixture(
       "DROP TABLE IF EXISTS sales; CREATE TABLE sales AS SELECT g::int8 AS id, "

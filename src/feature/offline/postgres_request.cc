@@ -15,6 +15,10 @@ constexpr int64_t kPagesPerStream = 2048;  // 16 MiB
 // From it on ctid ranges read only their pages, and records can be hashed.
 constexpr int kVersionOfRanges = 140000;
 
+bool IsFloat(const sql::PostgresColumn& column) {
+  return column.type == sql::oid::kFloat4 || column.type == sql::oid::kFloat8;
+}
+
 /// "name" or "schema.name", each plain or in double quotes: what a table may be called in SQL.
 bool IsTableName(const std::string& text) {
   size_t i = 0;
@@ -40,7 +44,42 @@ bool IsTableName(const std::string& text) {
   return false;
 }
 
+/// What tells rows apart that hash_record_extended takes for the same, as a number.
+std::string DifferenceOf(const std::vector<sql::PostgresColumn>& look_alikes) {
+  std::string zeros;  // is any number zero?
+  std::string signs;
+  std::string texts;
+  for (size_t i = 0; i < look_alikes.size(); ++i) {
+    const std::string name = Concat(kPostgresAlias, ".", sql::QuoteIdentifier(look_alikes[i].name));
+    if (IsFloat(look_alikes[i])) {
+      zeros += Concat(zeros.empty() ? "" : " OR ", name, " = 0");
+      signs += Concat(signs.empty() ? "" : " # ", "CASE WHEN ", name, " = 0 AND ", name,
+                      "::text = '-0' THEN hashint8extended(", i, ", 0) ELSE 0 END");
+    } else {
+      texts += Concat(" # COALESCE(hashtextextended(", name, "::text, ", i, "), 0)");
+    }
+  }
+  // Most rows have no zero, and look at nothing else.
+  return zeros.empty() ? texts
+                       : Concat(texts, " # CASE WHEN ", zeros, " THEN ", signs, " ELSE 0 END");
+}
+
 }  // namespace
+
+bool MayLookAlike(const sql::PostgresColumn& column) {
+  constexpr uint32_t kFirstOfUsers = 16384;
+  switch (column.type) {
+    case sql::oid::kFloat4:
+    case sql::oid::kFloat8:
+    case sql::oid::kFloat4Array:
+    case sql::oid::kFloat8Array:
+    case sql::oid::kJsonb:
+    case sql::oid::kJsonbArray:
+      return true;
+    default:
+      return column.type >= kFirstOfUsers;
+  }
+}
 
 std::string BracketedQuery(const std::string& text) {
   std::string query(Trim(text));
@@ -58,7 +97,8 @@ Result<std::string> PostgresRelation(const DataSource& source) {
 std::string SelectOf(const PostgresRequest& request, int server_version,
                      const std::string& ctid_range) {
   const std::string hash = request.hashable && server_version >= kVersionOfRanges
-                               ? Concat("hash_record_extended(ROW(", kPostgresAlias, ".*), 0)")
+                               ? Concat("(hash_record_extended(ROW(", kPostgresAlias, ".*), 0)",
+                                        DifferenceOf(request.look_alikes), ")")
                                : Concat("hashtextextended(ROW(", kPostgresAlias, ".*)::text, 0)");
   std::string select;
   for (const sql::PostgresColumn& column : request.columns)

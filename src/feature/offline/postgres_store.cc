@@ -79,7 +79,7 @@ class PostgresOfflineStore : public OfflineStore {
                    {{"hint", HintOf(type.status())}});
       }
     }
-    return MappedSchema(source, *arrow::schema(std::move(fields)));
+    return SchemaUnderMappedNames(source, *arrow::schema(std::move(fields)));
   }
 
   Result<std::shared_ptr<arrow::Table>> Read(const Context& context, const DataSource& source,
@@ -208,6 +208,7 @@ class PostgresOfflineStore : public OfflineStore {
       const auto type = sql::ArrowTypeOf(column);
       request.hashable &= type.ok() && column.type != sql::oid::kJson &&
                           column.type != sql::oid::kXml && column.type != sql::oid::kJsonArray;
+      if (MayLookAlike(column)) request.look_alikes.push_back(column);
       const bool asked = std::ranges::find(wanted, column.name) != wanted.end();
       if (!asked && column.name != time && !(options.columns.empty() && type.ok())) continue;
       if (!type.ok()) return InSource(source, type.status());
