@@ -114,7 +114,7 @@ def check_restart(files, folder, postgres) -> None:
                files / "entities.csv", "-o", out]
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True)
-    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%pg_sleep%' AND state = 'active'"
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND wait_event = 'PgSleep'"
     end = time.monotonic() + seconds(30)
     while postgres.sql(running).strip() == "0":
         assert time.monotonic() < end and process.poll() is None, process.communicate()[0]
