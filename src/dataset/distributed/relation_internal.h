@@ -29,25 +29,40 @@ struct Fragment {
   std::vector<FragmentInput> inputs = {};
   std::vector<std::string> arguments = {};  ///< empty, or the source of each partition
   int num_partitions = 1;
+  /// Stages with the number of rows of each partition of the relation, and the fragment's first
+  /// one: so that a task knows where its rows stand.
+  std::vector<int> counts = {};
+  int64_t first_counted = 0;
+  std::string assembles = {};  ///< its rows name written files, to be put together at this path
 };
 
 /// See CutIntoStages.
 struct Relation {
   std::vector<Fragment> fragments;
   std::vector<std::string> order = {};  ///< columns; empty: one partition after the other
+  int order_partitions = 1;             ///< that the positions of order[0] count
 
   bool is_one_partition() const {
     return order.empty() && fragments.size() == 1 && fragments[0].num_partitions == 1;
   }
 };
 
+/// Which partition of the next stage a row goes to (proto::StageDeal).
+struct Deal {
+  enum class Kind { kToAll, kHash, kOrder, kRow, kRanges };
+  Kind kind = Kind::kToAll;
+  std::vector<std::string> keys = {};   ///< kHash; kOrder: the column
+  int64_t run_rows = 0;                 ///< kRow; 0: round robin
+  std::vector<SortKey> sort_keys = {};  ///< kRanges
+  int boundaries = -1;                  ///< kRanges: the stage that gives them
+};
+
 /// How a relation leaves its stages.
 struct Exchanged {
-  runtime::Exchange exchange = runtime::Exchange::kBroadcast;
-  int num_partitions = 1;              ///< of a shuffle
-  std::vector<std::string> keys = {};  ///< of a shuffle
-  bool keeps_order = false;            ///< rows shall have order columns
-  bool sorts = true;                   ///< by the order columns that there are
+  Deal deal = {};
+  int num_partitions = 1;    ///< that rows are dealt to
+  bool keeps_order = false;  ///< rows shall have order columns
+  bool sorts = true;         ///< by the order columns that there are
 };
 
 /// A relation at the other end of an exchange, in the right order inside each partition.
@@ -55,6 +70,7 @@ struct Arrived {
   Plan plan;
   FragmentInput input;
   std::vector<std::string> order;  ///< the columns, which are in the plan when they were asked for
+  int order_partitions = 1;
 };
 
 /// Closes fragments into stages of a job.
@@ -77,21 +93,49 @@ class StageBuilder {
   Result<Relation> Gather(Relation relation, const std::shared_ptr<arrow::Schema>& visible,
                           std::optional<int64_t> limit = {});
 
+  /// The same rows in as many partitions as they were in before they were dealt out, one after the
+  /// other; a relation without order columns as it is.
+  Result<Relation> InOrder(Relation relation, const std::shared_ptr<arrow::Schema>& visible);
+
+  /// A relation without order columns whose tasks know where their rows stand among all.
+  Result<Relation> Counted(Relation relation, const std::shared_ptr<arrow::Schema>& visible);
+
+  /// All rows by the keys, ties as they were, one partition after the other.
+  Result<Relation> SortedByRanges(Relation relation, const std::shared_ptr<arrow::Schema>& visible,
+                                  const std::vector<SortKey>& keys, int num_partitions);
+
+  /// Files that the tasks of a relation of write nodes wrote (WrittenFilesSchema), to be put
+  /// together at `path`.
+  Result<Relation> Assembled(Relation written, const std::string& path);
+
   /// Closes the relation of the root.
   Status Finish(Relation relation, const Plan& root);
 
   StagePlan Take() { return std::move(result_); }
 
   std::string NewColumn() { return prefix_ + std::to_string(++num_columns_); }
+  std::string NewInput() { return "input" + std::to_string(++num_inputs_); }
 
  private:
   struct Output {
     int num_partitions = 1;
-    std::vector<std::string> keys = {};
+    Deal deal = {};
     std::string order_column = {};
     int64_t first_partition = 0;
+    int64_t sample_rows = 0;         ///< above 0: the output is a sample
+    int boundary_shares = 0;         ///< above 0: the output is boundaries
+    std::string weight_column = {};  ///< of samples
+  };
+  /// A stage whose rows are read again, partition by partition.
+  struct Stored {
+    Fragment fragment;  ///< reads it
+    int stage = 0;
   };
   Result<int> Close(const Fragment& fragment, const Output& output);
+  Result<Stored> Store(Fragment fragment, const std::shared_ptr<arrow::Schema>& schema,
+                       const Output& output);
+  Result<int> ChooseBoundaries(const std::vector<Stored>& stored, const std::vector<SortKey>& keys,
+                               int num_partitions);
   void Explain(const runtime::StageSpec& stage, const Fragment& fragment, const Output& output);
 
   const DistributionOptions options_;

@@ -40,6 +40,51 @@ const char* NameOf(runtime::Exchange exchange) {
   return "";
 }
 
+void WriteDeal(const Deal& deal, proto::StageDeal* out) {
+  switch (deal.kind) {
+    case Deal::Kind::kToAll:
+      break;
+    case Deal::Kind::kHash:
+      out->mutable_hash();
+      for (const std::string& key : deal.keys) out->mutable_hash()->add_keys(key);
+      break;
+    case Deal::Kind::kOrder:
+      out->mutable_order()->set_column(deal.keys[0]);
+      break;
+    case Deal::Kind::kRow:
+      out->mutable_row()->set_run_rows(deal.run_rows);
+      break;
+    case Deal::Kind::kRanges:
+      for (const SortKey& key : deal.sort_keys) {
+        auto* written = out->mutable_ranges()->add_keys();
+        written->set_column(key.column);
+        written->set_descending(key.descending);
+        written->set_nulls_first(key.nulls_first);
+      }
+      break;
+  }
+}
+
+std::string DescribeDeal(const Deal& deal) {
+  switch (deal.kind) {
+    case Deal::Kind::kToAll:
+      break;
+    case Deal::Kind::kHash:
+      return Concat("by hash of ", Join(deal.keys, ", "));
+    case Deal::Kind::kOrder:
+      return "back in order";
+    case Deal::Kind::kRow:
+      return deal.run_rows > 0 ? Concat("in runs of ", deal.run_rows, " rows")
+                               : std::string("round robin");
+    case Deal::Kind::kRanges: {
+      std::vector<std::string> names;
+      for (const SortKey& key : deal.sort_keys) names.push_back(key.column);
+      return Concat("by ranges of ", Join(names, ", "));
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 StageBuilder::StageBuilder(const Plan& plan, const DistributionOptions& options)
@@ -63,7 +108,6 @@ Result<int> StageBuilder::Close(const Fragment& fragment, const Output& output) 
   proto::StageFragment message;
   GNOMON_ASSIGN_OR_RETURN(*message.mutable_plan(), SerializePlan(fragment.plan));
   message.set_num_partitions(output.num_partitions);
-  for (const std::string& key : output.keys) message.add_keys(key);
   message.set_order_column(output.order_column);
   message.set_first_partition(output.first_partition);
   const auto place = static_cast<int>(result_.job.stages.size());
@@ -82,6 +126,26 @@ Result<int> StageBuilder::Close(const Fragment& fragment, const Output& output) 
       stage.inputs.push_back(edge);
     }
   }
+  const auto add_edge = [&](int from) {
+    stage.inputs.push_back({from, runtime::Exchange::kBroadcast});
+    return static_cast<int>(stage.inputs.size()) - 1;
+  };
+  if (!fragment.counts.empty()) {
+    for (const int from : fragment.counts) message.mutable_counts()->add_edges(add_edge(from));
+    message.mutable_counts()->set_first_partition(fragment.first_counted);
+  }
+  WriteDeal(output.deal, message.mutable_deal());
+  if (output.deal.boundaries >= 0)
+    message.mutable_deal()->mutable_ranges()->set_edge(add_edge(output.deal.boundaries));
+  if (output.sample_rows > 0) {
+    message.mutable_sample()->set_rows(output.sample_rows);
+    message.mutable_sample()->set_weight_column(output.weight_column);
+  }
+  if (output.boundary_shares > 0) {
+    message.mutable_boundaries()->set_shares(output.boundary_shares);
+    message.mutable_boundaries()->set_weight_column(output.weight_column);
+  }
+  if (!fragment.assembles.empty()) message.mutable_assemble()->set_path(fragment.assembles);
   stage.fragment = message.SerializeAsString();
   Explain(stage, fragment, output);
   result_.job.stages.push_back(std::move(stage));
@@ -93,9 +157,10 @@ void StageBuilder::Explain(const runtime::StageSpec& stage, const Fragment& frag
   std::string& text = result_.explain;
   text += Concat("stage ", stage.name, ": ", stage.num_partitions,
                  stage.num_partitions == 1 ? " partition" : " partitions");
-  if (!output.keys.empty()) {
-    text += Concat(", by hash of ", Join(output.keys, ", "), " to ", output.num_partitions);
-  }
+  if (output.deal.kind != Deal::Kind::kToAll)
+    text += Concat(", ", DescribeDeal(output.deal), " to ", output.num_partitions);
+  if (output.sample_rows > 0) text += ", a sample";
+  if (output.boundary_shares > 0) text += ", boundaries";
   text += "\n";
   for (const runtime::StageEdge& edge : stage.inputs) {
     text += Concat("  reads ", result_.job.stages[static_cast<size_t>(edge.from)].name, " (",
@@ -111,20 +176,24 @@ Result<Arrived> StageBuilder::Exchange(Relation relation,
                                        const Exchanged& how) {
   const bool adds_order = how.keeps_order && relation.order.empty();
   Arrived arrived{.plan = nullptr,
-                  .input = {.name = Concat("input", ++num_inputs_), .edges = {}},
-                  .order = relation.order};
+                  .input = {.name = NewInput(), .edges = {}},
+                  .order = relation.order,
+                  .order_partitions = relation.order_partitions};
   if (adds_order) arrived.order = {NewColumn()};
   int64_t first_partition = 0;
   for (Fragment& fragment : relation.fragments) {
     GNOMON_ASSIGN_OR_RETURN(fragment.plan, Visible(fragment.plan, *visible, relation.order));
     const Output output{.num_partitions = how.num_partitions,
-                        .keys = how.keys,
+                        .deal = how.deal,
                         .order_column = adds_order ? arrived.order[0] : std::string(),
                         .first_partition = first_partition};
     GNOMON_ASSIGN_OR_RETURN(const int stage, Close(fragment, output));
-    arrived.input.edges.push_back({stage, how.exchange});
+    arrived.input.edges.push_back({stage, how.deal.kind == Deal::Kind::kToAll
+                                              ? runtime::Exchange::kBroadcast
+                                              : runtime::Exchange::kShuffle});
     first_partition += fragment.num_partitions;
   }
+  if (adds_order) arrived.order_partitions = static_cast<int>(first_partition);
   arrow::FieldVector fields = visible->fields();
   for (const std::string& column : arrived.order) {
     fields.push_back(arrow::field(column, arrow::int64(), false));
@@ -165,9 +234,7 @@ Result<Relation> StageBuilder::Gather(Relation relation,
 }
 
 Status StageBuilder::Finish(Relation relation, const Plan& root) {
-  if (!relation.order.empty()) {
-    GNOMON_ASSIGN_OR_RETURN(relation, Gather(std::move(relation), root->schema()));
-  }
+  GNOMON_ASSIGN_OR_RETURN(relation, InOrder(std::move(relation), root->schema()));
   const auto* write = std::get_if<WriteSpec>(&root->spec());
   result_.writes = write != nullptr;
   if (write != nullptr && table::IsObjectPath(write->path)) {
@@ -176,7 +243,9 @@ Status StageBuilder::Finish(Relation relation, const Plan& root) {
                      "write it in one process, or to a local file");
   }
   for (Fragment& fragment : relation.fragments) {
-    GNOMON_ASSIGN_OR_RETURN(fragment.plan, Visible(fragment.plan, *root->schema(), {}));
+    if (write == nullptr) {
+      GNOMON_ASSIGN_OR_RETURN(fragment.plan, Visible(fragment.plan, *root->schema(), {}));
+    }
     Output output;
     if (write != nullptr) output.num_partitions = 0;
     GNOMON_ASSIGN_OR_RETURN(const int stage, Close(fragment, output));

@@ -18,6 +18,10 @@ namespace gnomon::dataset::internal {
 inline constexpr const char* kPlanStage = "dataset.plan";
 /// The input node that stands for the task's own part of a source (Task::argument).
 inline constexpr const char* kSourceInput = "source";
+/// An order column holds (partition << kRowBits | row).
+inline constexpr int kRowBits = 40;
+/// The column of what StageCounts reads.
+inline constexpr const char* kCountColumn = "count";
 
 /// A job whose results are the rows of a plan.
 struct StagePlan {
@@ -36,8 +40,11 @@ struct StagePlan {
 /// keep it so. After a shuffle rows are in the partition of their key, so they carry their position
 /// in int64 columns: (partition << 40 | row) of the side before the shuffle. Rows with equal
 /// positions (pairs of one left row) stand in one partition, in order. Whatever needs the order of
-/// all rows (sort, limit, sample, calls of map_batches, write, the end) gathers them in one task,
-/// sorted by these columns; another shuffle sorts in each partition.
+/// all rows sends them back to as many partitions as they came from, by the upper bits of the first
+/// column, and sorts there; another shuffle sorts in each partition. What needs numbers without
+/// gaps (sample, calls of map_batches, round robin, files of so many rows) has the rows of each
+/// partition counted first. A sort sends rows by ranges of its keys, whose boundaries come from
+/// samples of every partition.
 Result<StagePlan> CutIntoStages(const Plan& plan, const DistributionOptions& options);
 
 /// The aggregates of each partition, which `spec` merges from then on; absent when one of them has
