@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -31,6 +32,11 @@ class SqliteStatement {
   void BindDouble(int index, double value);
   void BindText(int index, std::string_view value);
   void BindBlob(int index, std::string_view value);
+  /// A temporary would be gone before the Step.
+  template <std::same_as<std::string> Text>
+  void BindText(int index, Text&& value) = delete;
+  template <std::same_as<std::string> Bytes>
+  void BindBlob(int index, Bytes&& value) = delete;
 
   /// True when there is a row to look at; false at the end.
   Result<bool> Step();
