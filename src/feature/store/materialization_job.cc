@@ -6,6 +6,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/back_off.h"
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -64,7 +65,13 @@ bool SameWork(const MaterializationJob& job, const std::vector<ViewProgress>& wa
 Status WriteWithRetries(const Context& context, Registry& registry,
                         const std::function<Status()>& write) {
   for (int attempt = 1;; ++attempt) {
-    const Status status = write();
+    // A database that holds the registry may be restarting. A conflict needs another look at it.
+    Status status;
+    GNOMON_RETURN_NOT_OK(RetryWithBackOff(context, {}, [&] {
+      status = write();
+      const bool gone = !status.ok() && KindOf(status) == ErrorKind::kUnavailable;
+      return gone ? status : Status::OK();
+    }));
     if (status.ok() || KindOf(status) != ErrorKind::kConflict || attempt == kMostConflicts)
       return status;
     GNOMON_RETURN_NOT_OK(registry.Refresh(context));

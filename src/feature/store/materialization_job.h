@@ -18,7 +18,8 @@
 /// docs/guide/materialization.md.
 namespace gnomon::feature {
 
-/// Writes to the registry, again after a conflict with another writer.
+/// Writes to the registry, again after a conflict with another writer and while its database does
+/// not answer for a moment.
 Status WriteWithRetries(const Context& context, Registry& registry,
                         const std::function<Status()>& write);
 
