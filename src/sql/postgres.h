@@ -53,10 +53,10 @@ enum class PostgresIsolation { kReadCommitted, kRepeatableRead, kSerializable };
 /// (Only the look-up of a host's name may take as long as the system's resolver does.)
 ///
 /// Errors name host:port/database and the SQLSTATE, and have a kind: connection failures and
-/// shutdowns kUnavailable, 28 kUnauthenticated, 42501 kDenied, missing tables, columns and
-/// databases kNotFound, constraints kConflict, serialization failures and deadlocks kConflict (to
-/// be tried again), 53 and 54 kExhausted, 22 and other 42 kUser, 57014 kCancelled, XX001 and XX002
-/// kDataLoss. Not thread-safe.
+/// shutdowns kUnavailable, 28 and TLS that is refused kUnauthenticated, 42501 kDenied, missing
+/// tables, columns and databases kNotFound, constraints kConflict, serialization failures and
+/// deadlocks kConflict (to be tried again), 53 and 54 kExhausted, 22 and other 42 kUser, 57014
+/// kCancelled, XX001 and XX002 kDataLoss. Not thread-safe.
 class Postgres {
  public:
   static Result<Postgres> Connect(const Context& context, const PostgresOptions& options);

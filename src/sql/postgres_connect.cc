@@ -110,11 +110,23 @@ Status Establish(const Context& context, Postgres::State* state, double timeout_
   return Status::OK();
 }
 
+/// TLS that cannot be had as it was asked for; a connection that merely broke is no such thing.
+bool IsAboutTls(std::string_view message) {
+  constexpr std::array<std::string_view, 3> kSigns = {"certificate", "does not support SSL",
+                                                      "private key"};
+  return std::ranges::any_of(
+      kSigns, [&](std::string_view sign) { return message.find(sign) != std::string_view::npos; });
+}
+
 Status Refused(PGconn* connection, std::string_view place) {
   PostgresFailure failure = FailureOfConnecting(PQerrorMessage(connection));
   if (failure.sqlstate.empty() && PQconnectionNeedsPassword(connection) != 0) {
     failure.sqlstate = "28P01";
     failure.message = "the server asks for a password and there is none";
+  }
+  if (failure.sqlstate.empty() && IsAboutTls(failure.message)) {
+    return MakeError(ErrorKind::kUnauthenticated, Concat("postgres ", place, ": ", failure.message),
+                     {}, "check sslmode, sslrootcert, sslcert and sslkey, and the server's ssl");
   }
   return PostgresError(place, failure, {});
 }

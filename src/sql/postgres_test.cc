@@ -159,7 +159,7 @@ TEST_CASE("a connection that cannot be made is an error of the right kind withou
 
   options = good;
   options.sslmode = "require";
-  CHECK_ERROR(error(options), ErrorKind::kUnavailable, "SSL");
+  CHECK_ERROR(error(options), ErrorKind::kUnauthenticated, "SSL");
   options.sslmode = "sometimes";
   CHECK_FALSE(Postgres::Connect({}, options).ok());
 }
