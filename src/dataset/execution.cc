@@ -259,6 +259,7 @@ std::string FormatStats(const std::vector<OperatorStats>& stats) {
           Concat(", spilled ", FormatBytes(one.spilled_bytes), " in ", one.spill_files, " files");
     if (one.row_groups > 0)
       text += Concat(", ", one.row_groups_pruned, " of ", one.row_groups, " row groups pruned");
+    if (one.pages > 0) text += Concat(", ", one.pages_pruned, " of ", one.pages, " pages pruned");
     text.push_back('\n');
   }
   return text;

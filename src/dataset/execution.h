@@ -54,6 +54,8 @@ struct OperatorStats {
   int64_t spill_files = 0;
   int64_t row_groups = 0;  ///< of scans, as the next
   int64_t row_groups_pruned = 0;
+  int64_t pages = 0;  ///< in row groups that were read in part, as the next
+  int64_t pages_pruned = 0;
 };
 
 /// A plan that is being run. Holds memory and unnamed files until it is destroyed. Not thread-safe;

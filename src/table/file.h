@@ -36,8 +36,9 @@ struct TimeRange {
   int64_t max;
 };
 
-/// Asks whether a row group can hold a row that is wanted, given the least and the greatest value
-/// of one column in it (an array of two values, in the column's type in the file). Thread-safe.
+/// Asks whether a row group or page can hold a row that is wanted, given the least and the greatest
+/// value of one column in it (an array of two values, in the column's type in the file).
+/// Thread-safe.
 struct RowGroupProbe {
   std::string column;
   std::function<Result<bool>(const std::shared_ptr<arrow::Array>& least_and_greatest)> may_match;
@@ -47,11 +48,13 @@ struct ReadOptions {
   /// Columns to read, in this order; empty: all. A missing one is kNotFound and names the file and
   /// the nearest column.
   std::vector<std::string> columns = {};
-  /// Row groups whose statistics show that `time_column` lies outside `time_range` are not read. A
-  /// pruning, not a filter: rows outside the range may still come.
+  /// Row groups, and in those that are read pages, whose statistics show that `time_column` lies
+  /// outside `time_range` are not read. A pruning, not a filter: rows outside the range may still
+  /// come.
   std::string time_column = {};
   std::optional<TimeRange> time_range = {};
-  /// Row groups that a probe refuses are not read; without statistics they are. A pruning, too.
+  /// Row groups and pages that a probe refuses are not read; without statistics they are. A
+  /// pruning, too.
   std::vector<RowGroupProbe> row_group_probes = {};
   /// Columns and types that all files are brought to, instead of those of the first file: nullable
   /// columns that a file lacks are null, CSV and JSON lines are read as these types.
@@ -69,7 +72,11 @@ struct ReadOptions {
 struct ReadStats {
   int64_t row_groups = 0;         ///< in all files
   int64_t row_groups_pruned = 0;  ///< not read
-  int64_t rows = 0;               ///< delivered
+  /// Of the columns that are read, in the row groups of which a part is read: data pages, and those
+  /// of them that are not.
+  int64_t pages = 0;
+  int64_t pages_pruned = 0;
+  int64_t rows = 0;  ///< delivered
 };
 
 /// A stream of record batches of one schema over one or more files. Not thread-safe. A file whose

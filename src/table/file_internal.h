@@ -62,7 +62,7 @@ class FileSource {
                                const TimeRange& /*range*/) const {
     return false;
   }
-  /// The request's time range is not looked at.
+  /// Without rows that the request's time range or probes refuse, when the format can tell.
   virtual Result<std::unique_ptr<BatchStream>> ScanPart(const Context& context, int64_t part,
                                                         const ScanRequest& request);
   /// The values of `rows` (of the part, ascending) for each column.

@@ -3,13 +3,8 @@
 #include <arrow/array/concatenate.h>
 #include <arrow/buffer.h>
 #include <arrow/chunked_array.h>
-#include <arrow/io/memory.h>
-#include <arrow/ipc/dictionary.h>
-#include <arrow/ipc/reader.h>
 #include <arrow/record_batch.h>
 #include <arrow/table.h>
-#include <arrow/util/base64.h>
-#include <arrow/util/key_value_metadata.h>
 #include <parquet/arrow/reader.h>
 #include <parquet/arrow/schema.h>
 #include <parquet/file_reader.h>
@@ -19,6 +14,7 @@
 #include "base/parallel.h"
 #include "table/column.h"
 #include "table/parquet_gather_internal.h"
+#include "table/parquet_pruned_internal.h"
 #include "table/parquet_reader_internal.h"
 
 namespace gnomon::table::internal {
@@ -49,35 +45,6 @@ std::shared_ptr<arrow::Schema> SchemaOf(const arrow::Schema& schema,
   arrow::FieldVector fields;
   for (const int column : columns) fields.push_back(schema.field(column));
   return arrow::schema(std::move(fields));
-}
-
-/// The Arrow schema that Arrow's writers store; null when there is none.
-std::shared_ptr<arrow::Schema> StoredSchema(const parquet::FileMetaData& metadata) {
-  if (metadata.key_value_metadata() == nullptr) return nullptr;
-  const auto text = metadata.key_value_metadata()->Get("ARROW:schema");
-  if (!text.ok()) return nullptr;
-  const auto bytes = arrow::util::base64_decode(*text);
-  if (!bytes.ok()) return nullptr;
-  arrow::io::BufferReader stream(arrow::Buffer::FromString(*bytes));
-  arrow::ipc::DictionaryMemo dictionaries;
-  return arrow::ipc::ReadSchema(&stream, &dictionaries).ValueOr(nullptr);
-}
-
-/// Parquet knows neither seconds nor date64: the columns have the types that they were written
-/// with, to which the caller casts.
-std::shared_ptr<arrow::Schema> WrittenSchema(const arrow::Schema& file,
-                                             const parquet::FileMetaData& metadata) {
-  arrow::FieldVector fields = file.fields();
-  const auto stored = StoredSchema(metadata);
-  if (stored == nullptr || stored->num_fields() != file.num_fields()) return arrow::schema(fields);
-  for (size_t i = 0; i < fields.size(); ++i) {
-    const auto& written = stored->field(static_cast<int>(i));
-    const bool is_time = IsTime(*fields[i]->type()) && IsTime(*written->type());
-    if (is_time && written->name() == fields[i]->name()) {
-      fields[i] = fields[i]->WithType(written->type());
-    }
-  }
-  return arrow::schema(fields);
 }
 
 /// One decoder a column, so that columns are decoded in parallel; memory is one batch and the
@@ -182,6 +149,11 @@ class ParquetSource : public FileSource {
     return GuardedRead(path_, [&]() -> Result<std::unique_ptr<BatchStream>> {
       GNOMON_ASSIGN_OR_RETURN(const auto opened, OpenAgain());
       GNOMON_ASSIGN_OR_RETURN(const auto groups, SelectRowGroups(*opened.reader, request, stats));
+      if (PrunesPages(request)) {
+        return std::make_unique<PrunedStream>(groups, [=, this](int group) {
+          return OpenGroup(context, opened, request, group, stats);
+        });
+      }
       GNOMON_RETURN_NOT_OK(AnnounceChunks(opened, groups, request.columns));
       return ParquetStream::Make(context, path_, version_, opened.reader,
                                  SchemaOf(*file_schema_, request.columns), request, groups);
@@ -193,6 +165,7 @@ class ParquetSource : public FileSource {
     auto read = GuardedRead(path_, [&]() -> Result<std::shared_ptr<arrow::Table>> {
       GNOMON_ASSIGN_OR_RETURN(const auto opened, OpenAgain());
       GNOMON_ASSIGN_OR_RETURN(const auto groups, SelectRowGroups(*opened.reader, request, stats));
+      if (PrunesPages(request)) return ReadPruned(context, request, groups, stats);
       GNOMON_RETURN_NOT_OK(AnnounceChunks(opened, groups, request.columns));
       GNOMON_ASSIGN_OR_RETURN(auto table, ReadRowGroups(context, *opened.reader, request, groups));
       GNOMON_RETURN_NOT_OK(version_.RequireNotWritten(path_));
@@ -229,6 +202,11 @@ class ParquetSource : public FileSource {
   Result<std::unique_ptr<BatchStream>> ScanPart(const Context& context, int64_t part,
                                                 const ScanRequest& request) override {
     return GuardedRead(path_, [&]() -> Result<std::unique_ptr<BatchStream>> {
+      if (PrunesPages(request)) {
+        ReadStats unused;
+        GNOMON_ASSIGN_OR_RETURN(const auto opened, OpenAgain());
+        return OpenGroup(context, opened, request, static_cast<int>(part), &unused);
+      }
       GNOMON_ASSIGN_OR_RETURN(auto reader, ReaderOfPart(part, request.columns));
       return StreamOf(context, part, request, std::move(reader));
     });
@@ -298,6 +276,38 @@ class ParquetSource : public FileSource {
     return ParquetStream::Make(context, path_, version_, std::move(reader),
                                SchemaOf(*file_schema_, request.columns), request,
                                {static_cast<int>(part)});
+  }
+
+  /// May some pages be left out? Of an object whole chunks are fetched.
+  bool PrunesPages(const ScanRequest& request) const {
+    const bool by_time = request.time_range && request.time_column >= 0;
+    return first_reader_ == nullptr && (by_time || !request.probes.empty());
+  }
+
+  Result<std::unique_ptr<GroupScan>> OpenGroup(const Context& context, const OpenedParquet& opened,
+                                               const ScanRequest& request, int group,
+                                               ReadStats* stats) const {
+    return GuardedRead(path_, [&] {
+      return GroupScan::Open({.context = context,
+                              .path = path_,
+                              .version = version_,
+                              .opened = opened,
+                              .schema = SchemaOf(*file_schema_, request.columns)},
+                             request, group, stats);
+    });
+  }
+
+  Result<std::shared_ptr<arrow::Table>> ReadPruned(const Context& context,
+                                                   const ScanRequest& request,
+                                                   const std::vector<int>& groups,
+                                                   ReadStats* stats) const {
+    return ReadRows(
+        context, SchemaOf(*file_schema_, request.columns), groups,
+        [&](int group, ReadStats* of_group) -> Result<std::unique_ptr<GroupScan>> {
+          GNOMON_ASSIGN_OR_RETURN(const auto opened, OpenAgain());
+          return OpenGroup(context, opened, request, group, of_group);
+        },
+        stats);
   }
 
   /// With the metadata that we have, which says where everything lies.

@@ -1,14 +1,21 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 #include <string_view>
 
 #include <arrow/array/concatenate.h>
 #include <arrow/array/util.h>
+#include <arrow/buffer.h>
 #include <arrow/io/interfaces.h>
+#include <arrow/io/memory.h>
+#include <arrow/ipc/dictionary.h>
+#include <arrow/ipc/reader.h>
 #include <arrow/scalar.h>
 #include <arrow/type.h>
+#include <arrow/util/base64.h>
 #include <arrow/util/checked_cast.h>
+#include <arrow/util/key_value_metadata.h>
 #include <parquet/arrow/schema.h>
 #include <parquet/file_reader.h>
 #include <parquet/statistics.h>
@@ -67,6 +74,48 @@ int64_t ScalarTime(const arrow::Scalar& scalar) {
   return checked_cast<const arrow::TimestampScalar&>(scalar).value;
 }
 
+/// The Arrow schema that Arrow's writers store; null when there is none.
+std::shared_ptr<arrow::Schema> StoredSchema(const parquet::FileMetaData& metadata) {
+  if (metadata.key_value_metadata() == nullptr) return nullptr;
+  const auto text = metadata.key_value_metadata()->Get("ARROW:schema");
+  if (!text.ok()) return nullptr;
+  const auto bytes = arrow::util::base64_decode(*text);
+  if (!bytes.ok()) return nullptr;
+  arrow::io::BufferReader stream(arrow::Buffer::FromString(*bytes));
+  arrow::ipc::DictionaryMemo dictionaries;
+  return arrow::ipc::ReadSchema(&stream, &dictionaries).ValueOr(nullptr);
+}
+
+/// Null when they do not say the least and the greatest value.
+std::shared_ptr<parquet::Statistics> StatisticsOf(const parquet::RowGroupMetaData& group,
+                                                  int leaf) {
+  const auto chunk = group.ColumnChunk(leaf);
+  auto statistics = chunk->is_stats_set() ? chunk->statistics() : nullptr;
+  return statistics != nullptr && statistics->HasMinMax() ? statistics : nullptr;
+}
+
+/// A column's times and a range's ends in the column's unit.
+struct TimeBounds {
+  int64_t min;
+  int64_t max;
+  int64_t first;
+  int64_t last;
+};
+
+std::optional<TimeBounds> TimesOf(const parquet::Statistics& statistics, const TimeRange& range) {
+  std::shared_ptr<arrow::Scalar> min;
+  std::shared_ptr<arrow::Scalar> max;
+  if (!parquet::arrow::StatisticsAsScalars(statistics, &min, &max).ok()) return std::nullopt;
+  if (!IsTime(*min->type) || !min->is_valid || !max->is_valid) return std::nullopt;
+  // One microsecond of slack above, for nanoseconds that are floored later.
+  const int64_t above =
+      range.max == std::numeric_limits<int64_t>::max() ? range.max : range.max + 1;
+  return TimeBounds{.min = ScalarTime(*min),
+                    .max = ScalarTime(*max),
+                    .first = MicrosToUnitCeil(range.min, *min->type),
+                    .last = MicrosToUnitFloor(above, *min->type)};
+}
+
 }  // namespace
 
 Result<OpenedParquet> OpenParquet(const std::string& path,
@@ -89,6 +138,7 @@ Result<OpenedParquet> OpenParquet(const std::string& path,
   builder.properties(properties);
   GNOMON_ASSIGN_OR_RETURN(auto reader, builder.Build());
   return OpenedParquet{.reader = std::move(reader),
+                       .file = file,
                        .object = std::dynamic_pointer_cast<ObjectFile>(file)};
 }
 
@@ -117,38 +167,42 @@ std::vector<int> LeavesOf(const ParquetReader& reader, int column) {
   return leaves;
 }
 
+bool LiesOutside(const parquet::Statistics& statistics, const TimeRange& range) {
+  const auto times = TimesOf(statistics, range);
+  return times && (times->max < times->first || times->min > times->last);
+}
+
 bool LiesOutside(const parquet::RowGroupMetaData& group, int leaf, const TimeRange& range) {
-  const auto chunk = group.ColumnChunk(leaf);
-  const auto statistics = chunk->is_stats_set() ? chunk->statistics() : nullptr;
-  if (statistics == nullptr || !statistics->HasMinMax()) return false;
+  const auto statistics = StatisticsOf(group, leaf);
+  return statistics != nullptr && LiesOutside(*statistics, range);
+}
+
+bool LiesInside(const parquet::RowGroupMetaData& group, int leaf, const TimeRange& range) {
+  const auto statistics = StatisticsOf(group, leaf);
+  const auto times = statistics == nullptr ? std::nullopt : TimesOf(*statistics, range);
+  return times && times->min >= times->first && times->max <= times->last;
+}
+
+Result<bool> IsRefused(const parquet::Statistics& statistics, const RowGroupProbe& probe) {
   std::shared_ptr<arrow::Scalar> min;
   std::shared_ptr<arrow::Scalar> max;
-  if (!parquet::arrow::StatisticsAsScalars(*statistics, &min, &max).ok()) return false;
-  if (!IsTime(*min->type) || !min->is_valid || !max->is_valid) return false;
-  // One microsecond of slack above, for nanoseconds that are floored later.
-  const int64_t above =
-      range.max == std::numeric_limits<int64_t>::max() ? range.max : range.max + 1;
-  return ScalarTime(*max) < MicrosToUnitCeil(range.min, *min->type) ||
-         ScalarTime(*min) > MicrosToUnitFloor(above, *min->type);
+  if (!parquet::arrow::StatisticsAsScalars(statistics, &min, &max).ok()) return false;
+  if (!min->is_valid || !max->is_valid || !min->type->Equals(*max->type)) return false;
+  GNOMON_ASSIGN_OR_RETURN(auto least, arrow::MakeArrayFromScalar(*min, 1));
+  GNOMON_ASSIGN_OR_RETURN(auto greatest, arrow::MakeArrayFromScalar(*max, 1));
+  GNOMON_ASSIGN_OR_RETURN(const auto ends, arrow::Concatenate({least, greatest}));
+  GNOMON_ASSIGN_OR_RETURN(const bool may_match, probe.may_match(ends));
+  return !may_match;
 }
 
 Result<bool> IsRefused(const ParquetReader& reader, const parquet::RowGroupMetaData& group,
                        const ScanRequest& request) {
   for (const auto& [column, probe] : request.probes) {
     const std::vector<int> leaves = LeavesOf(reader, column);
-    if (leaves.size() != 1) continue;
-    const auto chunk = group.ColumnChunk(leaves[0]);
-    const auto statistics = chunk->is_stats_set() ? chunk->statistics() : nullptr;
-    if (statistics == nullptr || !statistics->HasMinMax()) continue;
-    std::shared_ptr<arrow::Scalar> min;
-    std::shared_ptr<arrow::Scalar> max;
-    if (!parquet::arrow::StatisticsAsScalars(*statistics, &min, &max).ok()) continue;
-    if (!min->is_valid || !max->is_valid || !min->type->Equals(*max->type)) continue;
-    GNOMON_ASSIGN_OR_RETURN(auto least, arrow::MakeArrayFromScalar(*min, 1));
-    GNOMON_ASSIGN_OR_RETURN(auto greatest, arrow::MakeArrayFromScalar(*max, 1));
-    GNOMON_ASSIGN_OR_RETURN(const auto ends, arrow::Concatenate({least, greatest}));
-    GNOMON_ASSIGN_OR_RETURN(const bool may_match, probe.may_match(ends));
-    if (!may_match) return true;
+    const auto statistics = leaves.size() == 1 ? StatisticsOf(group, leaves[0]) : nullptr;
+    if (statistics == nullptr) continue;
+    GNOMON_ASSIGN_OR_RETURN(const bool refused, IsRefused(*statistics, probe));
+    if (refused) return true;
   }
   return false;
 }
@@ -169,6 +223,21 @@ std::pair<int, int> RowGroupsOf(const parquet::FileMetaData& metadata, const Fil
     if (of > part.index) return {groups.first, group};
   }
   return groups;
+}
+
+std::shared_ptr<arrow::Schema> WrittenSchema(const arrow::Schema& file,
+                                             const parquet::FileMetaData& metadata) {
+  arrow::FieldVector fields = file.fields();
+  const auto stored = StoredSchema(metadata);
+  if (stored == nullptr || stored->num_fields() != file.num_fields()) return arrow::schema(fields);
+  for (size_t i = 0; i < fields.size(); ++i) {
+    const auto& written = stored->field(static_cast<int>(i));
+    const bool is_time = IsTime(*fields[i]->type()) && IsTime(*written->type());
+    if (is_time && written->name() == fields[i]->name()) {
+      fields[i] = fields[i]->WithType(written->type());
+    }
+  }
+  return arrow::schema(fields);
 }
 
 Status TooFewRows(const std::string& path, const std::string& column) {

@@ -10,6 +10,7 @@
 
 #include <parquet/arrow/reader.h>
 #include <parquet/metadata.h>
+#include <parquet/statistics.h>
 
 #include "table/file_internal.h"
 #include "table/object_store_internal.h"
@@ -41,8 +42,9 @@ auto GuardedRead(const std::string& path, Body&& body) -> decltype(body()) {
 }
 
 struct OpenedParquet {
-  std::shared_ptr<ParquetReader> reader;  ///< several threads may share it
-  std::shared_ptr<ObjectFile> object;     ///< what it reads from; null: a local file
+  std::shared_ptr<ParquetReader> reader;              ///< several threads may share it
+  std::shared_ptr<arrow::io::RandomAccessFile> file;  ///< what it reads from
+  std::shared_ptr<ObjectFile> object;                 ///< the same; null: a local file
 };
 
 /// `metadata` null: read from the file.
@@ -59,13 +61,23 @@ std::vector<int> LeavesOf(const ParquetReader& reader, int column);
 
 /// Do the statistics show that no row's time lies in the range? False when they do not say.
 bool LiesOutside(const parquet::RowGroupMetaData& group, int leaf, const TimeRange& range);
+bool LiesOutside(const parquet::Statistics& statistics, const TimeRange& range);
+/// Do they show that every time lies in it?
+bool LiesInside(const parquet::RowGroupMetaData& group, int leaf, const TimeRange& range);
 
+/// Does the probe show that none of the values is wanted?
+Result<bool> IsRefused(const parquet::Statistics& statistics, const RowGroupProbe& probe);
 /// Does a probe of the request show that no row of the group is wanted?
 Result<bool> IsRefused(const ParquetReader& reader, const parquet::RowGroupMetaData& group,
                        const ScanRequest& request);
 
 /// The first row group of a part of a file and the one behind its last.
 std::pair<int, int> RowGroupsOf(const parquet::FileMetaData& metadata, const FilePart& part);
+
+/// Parquet knows neither seconds nor date64: the columns have the types that they were written
+/// with, to which the caller casts. `file` is the schema that Parquet gives.
+std::shared_ptr<arrow::Schema> WrittenSchema(const arrow::Schema& file,
+                                             const parquet::FileMetaData& metadata);
 
 Status TooFewRows(const std::string& path, const std::string& column);
 

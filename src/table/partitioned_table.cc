@@ -114,6 +114,8 @@ class AdaptedStream : public PartitionStream {
     }
     return arrow::RecordBatch::Make(schema_, batch->num_rows(), std::move(columns));
   }
+  int64_t first_row() const override { return stream_->first_row(); }
+  PageCounts pages() const override { return stream_->pages(); }
 
  private:
   std::shared_ptr<FileSource> source_;  ///< outlives stream_
@@ -183,22 +185,14 @@ class PartitionedFiles : public PartitionedTable {
   Result<std::unique_ptr<PartitionStream>> Scan(const Context& context, int64_t partition,
                                                 const std::vector<int>& columns,
                                                 int64_t batch_rows) const override {
-    GNOMON_ASSIGN_OR_RETURN(const Opened opened, OpenPartition(partition));
-    internal::ScanRequest request;
-    request.batch_rows = batch_rows;
-    arrow::FieldVector fields;
-    std::vector<int> places;
-    for (const int column : columns) {
-      const int stored = StoredIn(*opened.plan, column);
-      places.push_back(stored < 0 ? -1 : static_cast<int>(request.columns.size()));
-      if (stored >= 0) request.columns.push_back(stored);
-      fields.push_back(schema_->field(column));
-    }
-    GNOMON_ASSIGN_OR_RETURN(auto stream,
-                            opened.source->ScanPart(context, At(partition).part, request));
-    return std::make_unique<AdaptedStream>(opened.source, std::move(stream), std::move(places),
-                                           arrow::schema(std::move(fields)),
-                                           FileOf(partition).path);
+    return ScanRows(context, partition, columns, batch_rows, -1, {});
+  }
+
+  Result<std::unique_ptr<PartitionStream>> ScanTimes(const Context& context, int64_t partition,
+                                                     const std::vector<int>& columns,
+                                                     int64_t batch_rows, int time_column,
+                                                     const TimeRange& range) const override {
+    return ScanRows(context, partition, columns, batch_rows, time_column, range);
   }
 
   Result<arrow::ArrayVector> Gather(const Context& context, int64_t partition,
@@ -243,6 +237,30 @@ class PartitionedFiles : public PartitionedTable {
     GNOMON_ASSIGN_OR_RETURN(
         file.plan, internal::PlanFile(*file.source->schema(), file.path, *schema_, options_));
     return Status::OK();
+  }
+
+  Result<std::unique_ptr<PartitionStream>> ScanRows(const Context& context, int64_t partition,
+                                                    const std::vector<int>& columns,
+                                                    int64_t batch_rows, int time_column,
+                                                    std::optional<TimeRange> range) const {
+    GNOMON_ASSIGN_OR_RETURN(const Opened opened, OpenPartition(partition));
+    internal::ScanRequest request;
+    request.batch_rows = batch_rows;
+    request.time_range = range;
+    if (time_column >= 0) request.time_column = StoredIn(*opened.plan, time_column);
+    arrow::FieldVector fields;
+    std::vector<int> places;
+    for (const int column : columns) {
+      const int stored = StoredIn(*opened.plan, column);
+      places.push_back(stored < 0 ? -1 : static_cast<int>(request.columns.size()));
+      if (stored >= 0) request.columns.push_back(stored);
+      fields.push_back(schema_->field(column));
+    }
+    GNOMON_ASSIGN_OR_RETURN(auto stream,
+                            opened.source->ScanPart(context, At(partition).part, request));
+    return std::make_unique<AdaptedStream>(opened.source, std::move(stream), std::move(places),
+                                           arrow::schema(std::move(fields)),
+                                           FileOf(partition).path);
   }
 
   const Partition& At(int64_t partition) const {

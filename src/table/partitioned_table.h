@@ -15,11 +15,22 @@
 
 namespace gnomon::table {
 
+/// Data pages of the columns that are read, of partitions of which a part is read, and those of
+/// them that are not.
+struct PageCounts {
+  int64_t pages = 0;
+  int64_t pruned = 0;
+};
+
 /// Batches of some columns of a partition, in row order; null at the end.
 class PartitionStream {
  public:
   virtual ~PartitionStream() = default;
   virtual Result<std::shared_ptr<arrow::RecordBatch>> Next() = 0;
+  /// The place in the partition of the last batch's first row, when rows may be left out; -1: none
+  /// is.
+  virtual int64_t first_row() const { return -1; }
+  virtual PageCounts pages() const { return {}; }
 };
 
 /// A table that is read several times and in pieces: cut into partitions, which stand in input
@@ -65,6 +76,13 @@ class PartitionedTable {
   virtual Result<std::unique_ptr<PartitionStream>> Scan(const Context& context, int64_t partition,
                                                         const std::vector<int>& columns,
                                                         int64_t batch_rows) const = 0;
+  /// The same without rows that statistics show to lie outside the range: a pruning, not a filter.
+  /// The stream's first_row() says where a batch stands.
+  virtual Result<std::unique_ptr<PartitionStream>> ScanTimes(
+      const Context& context, int64_t partition, const std::vector<int>& columns,
+      int64_t batch_rows, int /*time_column*/, const TimeRange& /*range*/) const {
+    return Scan(context, partition, columns, batch_rows);
+  }
   /// Values of `rows` (of the partition, ascending) for each column. Reads what holds them only.
   virtual Result<arrow::ArrayVector> Gather(const Context& context, int64_t partition,
                                             const std::vector<int>& columns,

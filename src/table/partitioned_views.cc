@@ -92,6 +92,8 @@ class RenamedStream : public PartitionStream {
     if (*batch == nullptr) return nullptr;
     return arrow::RecordBatch::Make(schema_, (*batch)->num_rows(), (*batch)->columns());
   }
+  int64_t first_row() const override { return stream_->first_row(); }
+  PageCounts pages() const override { return stream_->pages(); }
 
  private:
   std::unique_ptr<PartitionStream> stream_;
@@ -124,12 +126,14 @@ class RenamedTable : public PartitionedTable {
   Result<std::unique_ptr<PartitionStream>> Scan(const Context& context, int64_t partition,
                                                 const std::vector<int>& columns,
                                                 int64_t batch_rows) const override {
-    auto stream = table_->Scan(context, partition, columns, batch_rows);
-    if (!stream.ok()) return InContext(stream.status(), in_errors_);
-    arrow::FieldVector fields;
-    for (const int column : columns) fields.push_back(schema_->field(column));
-    return std::make_unique<RenamedStream>(*std::move(stream), arrow::schema(std::move(fields)),
-                                           in_errors_);
+    return Named(table_->Scan(context, partition, columns, batch_rows), columns);
+  }
+  Result<std::unique_ptr<PartitionStream>> ScanTimes(const Context& context, int64_t partition,
+                                                     const std::vector<int>& columns,
+                                                     int64_t batch_rows, int time_column,
+                                                     const TimeRange& range) const override {
+    return Named(table_->ScanTimes(context, partition, columns, batch_rows, time_column, range),
+                 columns);
   }
   Result<arrow::ArrayVector> Gather(const Context& context, int64_t partition,
                                     const std::vector<int>& columns,
@@ -139,6 +143,15 @@ class RenamedTable : public PartitionedTable {
   }
 
  private:
+  Result<std::unique_ptr<PartitionStream>> Named(Result<std::unique_ptr<PartitionStream>> stream,
+                                                 const std::vector<int>& columns) const {
+    if (!stream.ok()) return InContext(stream.status(), in_errors_);
+    arrow::FieldVector fields;
+    for (const int column : columns) fields.push_back(schema_->field(column));
+    return std::make_unique<RenamedStream>(*std::move(stream), arrow::schema(std::move(fields)),
+                                           in_errors_);
+  }
+
   std::shared_ptr<const PartitionedTable> table_;
   std::string name_;
   std::shared_ptr<arrow::Schema> schema_;

@@ -129,6 +129,8 @@ class ScanOperator : public Operator {
   Status CloseFile() {
     stats()->row_groups += reader_->stats().row_groups;
     stats()->row_groups_pruned += reader_->stats().row_groups_pruned;
+    stats()->pages += reader_->stats().pages;
+    stats()->pages_pruned += reader_->stats().pages_pruned;
     reader_.reset();
     return CheckUnchanged(spec_.files[file_++]);
   }
