@@ -179,6 +179,7 @@ void PrintStats(const Session& session, const AsOfFlags& flags, const dataset::A
     json.BeginObject().Key("name").String(side.name);
     json.Key("strategy").String(side.strategy.ToString()).Key("rows").Int(side.rows);
     json.Key("partitions").Int(side.partitions).Key("pruned").Int(side.pruned);
+    json.Key("pages").Int(side.pages).Key("pages_pruned").Int(side.pages_pruned);
     json.Key("matches").Int(side.matches).Key("time_slices").Int(side.time_slices).EndObject();
   }
   json.EndArray().Key("steps").BeginObject();

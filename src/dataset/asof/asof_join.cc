@@ -19,6 +19,7 @@
 #include "dataset/asof/binding_internal.h"
 #include "dataset/asof/labels_internal.h"
 #include "dataset/asof/late_gather_internal.h"
+#include "dataset/asof/left_rows_internal.h"
 #include "dataset/asof/matching_internal.h"
 
 namespace gnomon::dataset {
@@ -87,8 +88,6 @@ class Join : public PointInTimeJoin {
                                            std::set<int>* taken) const;
   Status MatchAll();
   Status GatherBlock();
-  Result<int64_t> ReserveForLeft();
-  Result<std::shared_ptr<arrow::RecordBatch>> NextLeft();
 
   const Context context_;
   const AsOfRequest request_;
@@ -105,10 +104,7 @@ class Join : public PointInTimeJoin {
   arrow::ArrayVector block_;
   MemoryReservation block_memory_;
   int64_t row_ = 0;
-  int64_t left_partition_ = -1;
-  int64_t left_rows_ = 0;  ///< of a batch; 0: not known yet
-  MemoryReservation left_memory_;
-  std::unique_ptr<table::PartitionStream> left_stream_;
+  std::optional<internal::LeftRows> left_rows_;
   std::shared_ptr<arrow::RecordBatch> left_batch_;
 };
 
@@ -131,6 +127,7 @@ AsOfStrategy Join::PruneAndChoose(BoundFeatures* features, AsOfStats::Side* side
     add(&sizes.feature_rows, table.num_rows(partition));
     add(&sizes.feature_bytes, table.NumBytes(partition, columns));
   }
+  if (settings.enable_optimization) features->times = range;
   side->name = table.name();
   side->partitions = table.num_partitions();
   side->pruned = side->partitions - static_cast<int64_t>(features->partitions.size());
@@ -157,8 +154,9 @@ Status Join::Prepare() {
   for (const BoundFeatures& features : bound_.right) key_sets.push_back(features.left_by);
   {
     StepTimer timer("labels", &stats_);
+    left_rows_.emplace(context_, *request_.left, request_.settings.block_rows);
     GNOMON_ASSIGN_OR_RETURN(labels_, Labels::Read(context_, *request_.left, bound_.on, key_sets,
-                                                  request_.settings.spill_folder));
+                                                  request_.settings.spill_folder, &*left_rows_));
   }
   stats_.labels = labels_.num_rows();
   stats_.null_labels = labels_.null_rows();
@@ -274,45 +272,12 @@ Status Join::GatherBlock() {
   return Status::OK();
 }
 
-/// Left rows that are decoded together: a whole block where memory is plenty.
-Result<int64_t> Join::ReserveForLeft() {
-  const arrow::Schema& schema = *request_.left->schema();
-  int64_t row_bytes = 0;
-  for (const auto& field : schema.fields()) row_bytes += internal::ValueBytes(*field->type());
-  // What the output still holds of the batch before is counted, too.
-  row_bytes = 2 * std::max<int64_t>(1, row_bytes);
-  const int64_t fitting = internal::AvailableBytes(context_) / (8 * row_bytes);
-  const int64_t rows = std::clamp<int64_t>(fitting, 1024, request_.settings.block_rows);
-  left_memory_ = MemoryReservation(context_.memory);
-  GNOMON_RETURN_NOT_OK(left_memory_.Grow(std::min(rows, labels_.num_rows()) * row_bytes));
-  return rows;
-}
-
-/// The next rows of the left table; null at its end.
-Result<std::shared_ptr<arrow::RecordBatch>> Join::NextLeft() {
-  if (left_rows_ == 0) {
-    GNOMON_ASSIGN_OR_RETURN(left_rows_, ReserveForLeft());
-  }
-  std::vector<int> columns;
-  for (int i = 0; i < request_.left->schema()->num_fields(); ++i) columns.push_back(i);
-  while (true) {
-    if (left_stream_ == nullptr) {
-      if (++left_partition_ >= request_.left->num_partitions()) return nullptr;
-      GNOMON_ASSIGN_OR_RETURN(left_stream_,
-                              request_.left->Scan(context_, left_partition_, columns, left_rows_));
-    }
-    GNOMON_ASSIGN_OR_RETURN(auto batch, left_stream_->Next());
-    if (batch != nullptr && batch->num_rows() > 0) return batch;
-    if (batch == nullptr) left_stream_.reset();
-  }
-}
-
 Result<std::shared_ptr<arrow::RecordBatch>> Join::Next() {
   GNOMON_RETURN_NOT_OK(context_.Check());
   if (!matched_) GNOMON_RETURN_NOT_OK(MatchAll());
   if (left_batch_ == nullptr) {
     StepTimer timer("read labels", &stats_);
-    GNOMON_ASSIGN_OR_RETURN(left_batch_, NextLeft());
+    GNOMON_ASSIGN_OR_RETURN(left_batch_, left_rows_->Next(labels_.num_rows()));
   }
   if ((left_batch_ == nullptr) != (row_ == labels_.num_rows())) {
     return Error(ErrorKind::kConflict,
@@ -344,7 +309,9 @@ std::string Join::Explain() const {
       text += Concat(", at most ", FormatDuration(features.tolerance), " old");
     if (!features.created.empty()) text += Concat(", ties by ", features.created);
     text += Concat("\n    match: keys and times of ", side.partitions - side.pruned, " of ",
-                   side.partitions, " partitions; ", side.strategy.ToString(), "\n");
+                   side.partitions, " partitions",
+                   bound_.right[i].times ? ", of pages within the labels' times" : "", "; ",
+                   side.strategy.ToString(), "\n");
     text += Concat("      because ", side.strategy.reason, "\n");
     if (side.strategy.partitioned) {
       text += Concat("      a partition above ", side.strategy.slice_rows,
@@ -365,9 +332,9 @@ std::string AsOfStats::ToString() const {
                             label_keys, " keys\n");
   for (const Side& side : right) {
     text += Concat(side.name, ": ", side.partitions, " partitions, ", side.pruned, " pruned, ",
-                   side.rows, " rows, ", side.null_times, " without a time, ", side.matches,
-                   " labels matched; ", side.strategy.ToString(), ", ", side.merged_rows,
-                   " rows merged");
+                   side.pages_pruned, " of ", side.pages, " pages pruned, ", side.rows, " rows, ",
+                   side.null_times, " without a time, ", side.matches, " labels matched; ",
+                   side.strategy.ToString(), ", ", side.merged_rows, " rows merged");
     if (side.strategy.partitioned) text += Concat(", ", side.time_slices, " time slices");
     text += "\n";
   }

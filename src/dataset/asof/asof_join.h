@@ -18,10 +18,10 @@
 /// The point-in-time join of tables in files: each row of the left table (a label) gets the newest
 /// row of each right table (features) at or before its time.
 ///
-/// Two passes over the right tables. The first decodes keys and times only, of the row groups that
-/// may hold a wanted time, and finds the winning row of every label; the second gathers the
-/// features late: block by block of labels it reads only the pages that hold a winner, columns in
-/// parallel. The left table is read twice, too. Memory: O(labels) in the first pass (or spilled,
+/// Two passes over the right tables. The first decodes keys and times only, of the row groups and
+/// pages that may hold a wanted time, and finds the winning row of every label; the second gathers
+/// the features late: block by block of labels it reads only the pages that hold a winner, columns
+/// in parallel. The left table is read twice, too. Memory: O(labels) in the first pass (or spilled,
 /// see asof_strategy.h), a block of labels in the second.
 namespace gnomon::dataset {
 
@@ -69,12 +69,14 @@ struct AsOfStats {
   struct Side {
     std::string name;
     AsOfStrategy strategy;
-    int64_t partitions = 0;   ///< in the files
-    int64_t pruned = 0;       ///< of them, not read
-    int64_t rows = 0;         ///< whose keys and times were read
-    int64_t null_times = 0;   ///< rows without a time: left out
-    int64_t matches = 0;      ///< labels that found a row
-    int64_t merged_rows = 0;  ///< by the merge kernel without sorting
+    int64_t partitions = 0;    ///< in the files
+    int64_t pruned = 0;        ///< of them, not read
+    int64_t pages = 0;         ///< of keys and times, in partitions that were read in part
+    int64_t pages_pruned = 0;  ///< of them, not read
+    int64_t rows = 0;          ///< whose keys and times were read
+    int64_t null_times = 0;    ///< rows without a time: left out
+    int64_t matches = 0;       ///< labels that found a row
+    int64_t merged_rows = 0;   ///< by the merge kernel without sorting
     int64_t hash_partitions = 0;
     int64_t time_slices = 0;  ///< in all hash partitions
   };

@@ -1,5 +1,7 @@
 #include "dataset/asof/asof_join.h"
 
+#include <arrow/array.h>
+#include <arrow/builder.h>
 #include <arrow/table.h>
 #include <doctest/doctest.h>
 
@@ -159,6 +161,44 @@ TEST_CASE("row groups outside the labels' times are not read, unless optimizatio
   CHECK_TABLE_EQ(Run({}, request, &stats), joined);
   CHECK(stats.right[0].pruned == 0);
   CHECK(stats.right[0].strategy.partitioned);
+}
+
+TEST_CASE("of a row group that is wanted in part only the pages of the labels' times are read") {
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/right.parquet";
+  arrow::Int64Builder builder;
+  for (int64_t i = 0; i < 200'000; ++i) REQUIRE(builder.Append(i).ok());
+  const auto numbers = ValueOf(builder.Finish());
+  const auto times = ValueOf(numbers->View(arrow::timestamp(arrow::TimeUnit::MICRO)));
+  CHECK_OK(table::WriteTable(
+      {},
+      *arrow::Table::Make(
+          arrow::schema({{arrow::field("key", arrow::int64()),
+                          arrow::field("t", arrow::timestamp(arrow::TimeUnit::MICRO)),
+                          arrow::field("f", arrow::int64())}}),
+          {numbers, times, numbers}),
+      path));
+  AsOfRequest request = Tables().Request();
+  request.left = PartitionedTable::Of(
+      TableOf({{"key", arrow::int64()}, {"t", arrow::timestamp(arrow::TimeUnit::MICRO)}},
+              "[[150001, 150001], [150100, 150099], [7, 150090]]"),
+      "labels");
+  request.right[0].table = ValueOf(PartitionedTable::Open({}, path));
+  request.right[0].tolerance = 10;
+  AsOfStats stats;
+  const auto joined = ValueOf(Run({}, request, &stats));
+  CHECK_TABLE_EQ(joined, TableOf({{"key", arrow::int64()},
+                                  {"t", arrow::timestamp(arrow::TimeUnit::MICRO)},
+                                  {"f", arrow::int64()}},
+                                 "[[150001, 150001, 150001], [150100, 150099, null], "
+                                 "[7, 150090, null]]"));
+  CHECK(stats.right[0].pages == 20);  // of 20,000 rows, of keys and times
+  CHECK(stats.right[0].pages_pruned == 18);
+  CHECK(stats.right[0].rows == 20'000);
+  CHECK(stats.ToString().find("18 of 20 pages pruned") != std::string::npos);
+  request.settings.enable_optimization = false;
+  CHECK_TABLE_EQ(Run({}, request, &stats), joined);
+  CHECK(stats.right[0].pages_pruned == 0);
 }
 
 }  // namespace

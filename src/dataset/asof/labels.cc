@@ -4,6 +4,7 @@
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
+#include "base/parallel.h"
 #include "base/text.h"
 #include "dataset/asof/labels_internal.h"
 #include "pit/time_unit.h"
@@ -55,8 +56,9 @@ Status Changed(const table::PartitionedTable& left) {
 /// Fills Labels batch by batch.
 class Labels::Reader {
  public:
-  Reader(const Context& context, const table::PartitionedTable& left, Labels* labels)
-      : context_(context), left_(left), labels_(*labels) {}
+  Reader(const Context& context, const table::PartitionedTable& left, Labels* labels,
+         LeftRows* rows)
+      : context_(context), left_(left), labels_(*labels), rows_(*rows) {}
 
   Status Prepare(int on, const std::vector<std::vector<int>>& key_sets,
                  const std::string& spill_folder) {
@@ -75,20 +77,18 @@ class Labels::Reader {
           keys->ids, SpillableArray<int32_t>::Make(context_, spill_folder, labels_.num_rows_));
       GNOMON_RETURN_NOT_OK(AddColumns(keys.get()));
     }
+    for (int column = 0; column < left_.schema()->num_fields(); ++column) {
+      const auto found = std::ranges::find(columns_, column);
+      places_.push_back(static_cast<int>(found - columns_.begin()));
+      if (found == columns_.end()) other_columns_.push_back(column);
+      if (found == columns_.end()) places_.back() += static_cast<int>(other_columns_.size()) - 1;
+    }
     return Status::OK();
   }
 
   Status ReadAll() {
-    for (int64_t partition = 0; partition < left_.num_partitions(); ++partition) {
-      GNOMON_ASSIGN_OR_RETURN(const auto stream,
-                              left_.Scan(context_, partition, columns_, kBatchRows));
-      while (true) {
-        GNOMON_RETURN_NOT_OK(context_.Check());
-        GNOMON_ASSIGN_OR_RETURN(const auto batch, stream->Next());
-        if (batch == nullptr) break;
-        GNOMON_RETURN_NOT_OK(Add(*batch));
-      }
-    }
+    for (int64_t partition = 0; partition < left_.num_partitions(); ++partition)
+      GNOMON_RETURN_NOT_OK(ReadPartition(partition));
     if (static_cast<int64_t>(row_) != labels_.num_rows_) return Changed(left_);
     if (least_ > greatest_) return Status::OK();
     const int64_t unit = labels_.unit_nanos_;
@@ -103,6 +103,30 @@ class Labels::Reader {
     KeySet* keys;
     std::vector<int> places;  ///< of its columns in a batch
   };
+
+  /// A batch is decoded while the keys of the one before it are inserted.
+  Status ReadPartition(int64_t partition) {
+    std::vector<int> columns = columns_;
+    const bool whole = rows_.keeps();
+    if (whole) columns.insert(columns.end(), other_columns_.begin(), other_columns_.end());
+    GNOMON_ASSIGN_OR_RETURN(const auto stream,
+                            left_.Scan(context_, partition, columns, kBatchRows));
+    GNOMON_ASSIGN_OR_RETURN(auto batch, stream->Next());
+    while (batch != nullptr) {
+      std::shared_ptr<arrow::RecordBatch> next;
+      GNOMON_RETURN_NOT_OK(ParallelFor(context_, 2, [&](int64_t task) -> Status {
+        if (task == 0) return Add(*batch);
+        GNOMON_ASSIGN_OR_RETURN(next, stream->Next());
+        return Status::OK();
+      }));
+      if (whole) {
+        GNOMON_ASSIGN_OR_RETURN(auto row, batch->SelectColumns(places_));
+        GNOMON_RETURN_NOT_OK(rows_.Keep(std::move(row)));
+      }
+      batch = std::move(next);
+    }
+    return Status::OK();
+  }
 
   Status AddColumns(KeySet* keys) {
     std::vector<std::shared_ptr<arrow::DataType>> types;
@@ -153,7 +177,10 @@ class Labels::Reader {
   const Context& context_;
   const table::PartitionedTable& left_;
   Labels& labels_;
-  std::vector<int> columns_;  ///< that are read: times, then keys
+  LeftRows& rows_;
+  std::vector<int> columns_;        ///< that are read: times, then keys
+  std::vector<int> other_columns_;  ///< are read when whole rows are kept
+  std::vector<int> places_;         ///< of the table's columns in a batch of all
   std::vector<Target> targets_;
   size_t row_ = 0;
   int64_t least_ = std::numeric_limits<int64_t>::max();
@@ -162,9 +189,9 @@ class Labels::Reader {
 
 Result<Labels> Labels::Read(const Context& context, const table::PartitionedTable& left, int on,
                             const std::vector<std::vector<int>>& key_sets,
-                            const std::string& spill_folder) {
+                            const std::string& spill_folder, LeftRows* rows) {
   Labels labels;
-  Reader reader(context, left, &labels);
+  Reader reader(context, left, &labels, rows);
   GNOMON_RETURN_NOT_OK(reader.Prepare(on, key_sets, spill_folder));
   GNOMON_RETURN_NOT_OK(reader.ReadAll());
   return labels;

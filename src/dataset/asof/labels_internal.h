@@ -10,6 +10,7 @@
 
 #include "base/context.h"
 #include "base/error.h"
+#include "dataset/asof/left_rows_internal.h"
 #include "dataset/asof/memory_internal.h"
 #include "table/key_index.h"
 #include "table/partitioned_table.h"
@@ -28,10 +29,10 @@ class Labels {
     MemoryReservation memory;
   };
 
-  /// Reads the columns `on` and those of `key_sets`.
+  /// Reads the columns `on` and those of `key_sets`, and all others where `rows` keeps them.
   static Result<Labels> Read(const Context& context, const table::PartitionedTable& left, int on,
                              const std::vector<std::vector<int>>& key_sets,
-                             const std::string& spill_folder);
+                             const std::string& spill_folder, LeftRows* rows);
 
   int64_t num_rows() const { return num_rows_; }
   int64_t unit_nanos() const { return unit_nanos_; }

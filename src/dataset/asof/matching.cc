@@ -127,6 +127,8 @@ class SideBySide {
   Status Run(const std::vector<std::unique_ptr<RowSink>>& sinks) {
     std::vector<std::atomic<int64_t>> num_rows(sides_.size());
     std::vector<std::atomic<int64_t>> null_times(sides_.size());
+    std::vector<std::atomic<int64_t>> pages(sides_.size());
+    std::vector<std::atomic<int64_t>> pages_pruned(sides_.size());
     std::atomic<size_t> next{0};
     for (CompanionScan* companion : companions_) GNOMON_RETURN_NOT_OK(companion->Begin());
     GNOMON_RETURN_NOT_OK(
@@ -139,6 +141,8 @@ class SideBySide {
             for (const Reader& reader : readers) {
               num_rows[reader.side] += reader.num_rows;
               null_times[reader.side] += reader.stream.null_times();
+              pages[reader.side] += reader.stream.pages().pages;
+              pages_pruned[reader.side] += reader.stream.pages().pruned;
             }
           }
           return Status::OK();
@@ -146,6 +150,8 @@ class SideBySide {
     for (size_t side = 0; side < sides_.size(); ++side) {
       sides_[side].stats->rows = num_rows[side];
       sides_[side].stats->null_times = null_times[side];
+      sides_[side].stats->pages = pages[side];
+      sides_[side].stats->pages_pruned = pages_pruned[side];
     }
     return Status::OK();
   }
@@ -259,8 +265,11 @@ Result<MatchStream> MatchStream::Open(const Context& context, const BoundFeature
   std::vector<int> columns = {features.on};
   if (features.created >= 0) columns.push_back(features.created);
   columns.insert(columns.end(), features.by.begin(), features.by.end());
+  const table::PartitionedTable& table = features.table();
   GNOMON_ASSIGN_OR_RETURN(stream.stream_,
-                          features.table().Scan(context, partition, columns, batch_rows));
+                          features.times ? table.ScanTimes(context, partition, columns, batch_rows,
+                                                           features.on, *features.times)
+                                         : table.Scan(context, partition, columns, batch_rows));
   return stream;
 }
 
@@ -286,6 +295,7 @@ Result<bool> MatchStream::Next(MatchRows* rows) {
   GNOMON_ASSIGN_OR_RETURN(const auto batch, stream_->Next());
   if (batch == nullptr) return false;
   const int64_t count = batch->num_rows();
+  if (stream_->first_row() >= 0) row_ = stream_->first_row();
   rows->first = NumberOf(partition_, row_);
   row_ += count;
   if (row_ > int64_t{1} << 32)

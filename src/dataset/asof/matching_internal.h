@@ -31,6 +31,8 @@ struct BoundFeatures {
   int created = -1;  ///< -1: none
   std::vector<int> features;
   std::vector<int64_t> partitions;  ///< to be read
+  /// The labels' times: pages outside are not read. Absent: all are.
+  std::optional<table::TimeRange> times = {};
 
   const table::PartitionedTable& table() const { return *request->table; }
 };
@@ -62,6 +64,7 @@ class MatchStream {
   /// False at the end. `rows->first` numbers them.
   Result<bool> Next(MatchRows* rows);
   int64_t null_times() const { return null_times_; }
+  table::PageCounts pages() const { return stream_->pages(); }
 
  private:
   Status ReadCreated(const arrow::Array& column, MatchRows* rows) const;
