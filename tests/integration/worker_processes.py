@@ -2,20 +2,24 @@
 """Retrieval in worker processes gives the bytes of retrieval in one process: worker_processes.py GNOMON PLUGIN
 
 The repository of examples/plugin: a window view with a plug-in's aggregates, a plain view with its functions, on-demand
-features, a view over a view. Both isolations write the same file; the explanation lists the stages; a worker refuses a
-plug-in that is not the driver's.
+features, a view over a view. Both isolations write the same file, also when a worker is killed in the middle of its
+work; the explanation lists the stages; a worker refuses a plug-in that is not the driver's.
 """
 
 import datetime
+import os
 import pathlib
 import random
 import shutil
+import signal
+import subprocess
 import sys
+import time
 
 import pyarrow
 import pyarrow.parquet
 
-from program import CONFLICT, fail, run, temporary_folder
+from program import CONFLICT, PROGRAM, fail, run, seconds, temporary_folder
 
 EXAMPLE = pathlib.Path(__file__).resolve().parents[2] / "examples" / "plugin"
 PLUGIN = pathlib.Path(sys.argv[2])
@@ -40,8 +44,8 @@ def write_labels(path, rows: int):
     rng = random.Random(9)
     lines = ["user,event_timestamp,mean"]
     for _ in range(rows):
-        time = START + datetime.timedelta(seconds=rng.randrange(12 * 86400))
-        lines.append(f"{rng.randrange(22)},{time.strftime('%Y-%m-%dT%H:%M:%SZ')},{rng.randrange(900)}.5")
+        when = START + datetime.timedelta(seconds=rng.randrange(12 * 86400))
+        lines.append(f"{rng.randrange(22)},{when.strftime('%Y-%m-%dT%H:%M:%SZ')},{rng.randrange(900)}.5")
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -54,6 +58,46 @@ def configure(folder, isolation: str):
 def retrieve(folder, out: str, *more) -> str:
     return run("-c", folder, "get-historical-features", "-d", folder / "labels.csv", "--feature-service", "all", "-o",
                folder / out, *more)
+
+
+def stopped_workers(driver: int) -> list:
+    """Children of the driver that stand still (SIGSTOP)."""
+    stopped = []
+    for task in pathlib.Path(f"/proc/{driver}/task").glob("*/children"):
+        try:
+            for child in map(int, task.read_text().split()):
+                state = pathlib.Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0]
+                if state == "T":
+                    stopped.append(child)
+        except OSError:
+            continue  # it has just ended
+    return stopped
+
+
+def retrieve_with_a_killed_worker(folder, out: str):
+    """Every process stops at its first file. The first worker that does is killed there, others go on."""
+    command = [PROGRAM, "-c", folder, "get-historical-features", "-d", folder / "labels.csv", "--feature-service", "all",
+               "-o", folder / out]
+    driver = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              env={**os.environ, "GNOMON_FAULT": "file.before_scan:1:pause"})
+    killed = None
+    deadline = time.monotonic() + seconds(60)
+    try:
+        while driver.poll() is None:
+            assert time.monotonic() < deadline, "the retrieval does not end"
+            for worker in stopped_workers(driver.pid):
+                if killed is None:
+                    killed = worker
+                    os.kill(worker, signal.SIGKILL)
+                elif worker != killed:
+                    os.kill(worker, signal.SIGCONT)
+            os.kill(driver.pid, signal.SIGCONT)
+            time.sleep(0.01)
+        assert driver.returncode == 0, driver.stdout.read()
+        assert killed is not None, "no worker reached a file"
+    finally:
+        driver.kill()
+        driver.wait()
 
 
 def main():
@@ -71,6 +115,9 @@ def main():
         configure(folder, "process")
         retrieve(folder, "processes.parquet")
         assert (folder / "threads.parquet").read_bytes() == (folder / "processes.parquet").read_bytes()
+
+        retrieve_with_a_killed_worker(folder, "killed.parquet")
+        assert (folder / "threads.parquet").read_bytes() == (folder / "killed.parquet").read_bytes()
 
         explained = run("-c", folder, "get-historical-features", "-d", folder / "labels.csv", "--feature-service",
                         "all", "--explain")

@@ -7,6 +7,7 @@
 #include <arrow/table.h>
 #include <arrow/type.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/text.h"
@@ -29,6 +30,7 @@ dataset::DistributionOptions DistributionOf(const RetrievalOptions& options) {
   const double partitions = NumWorkers(options) * std::max(1.0, join.max_parallelism_multiplier);
   dataset::DistributionOptions distribution;
   distribution.num_partitions = static_cast<int>(std::clamp(partitions, 1.0, 1024.0));
+  distribution.partition_bytes = join.target_partition_size;
   distribution.broadcast_bytes = join.enable_optimization ? join.broadcast_join_threshold : 0;
   return distribution;
 }
@@ -82,14 +84,32 @@ Result<std::shared_ptr<arrow::Table>> NoEntityRows(const FeaturePlan& plan) {
   return arrow::Table::MakeEmpty(arrow::schema(std::move(fields)));
 }
 
-}  // namespace
+/// What a plan cannot say is done by this process's engine, which also says best what is wrong with
+/// the request: nothing has run yet.
+Result<dataset::Plan> LowerOrLeave(const Context& context, const FeaturePlan& plan,
+                                   const OfflineStore& store,
+                                   const std::shared_ptr<arrow::Table>& entity_rows,
+                                   const RetrievalOptions& options) {
+  auto lowered = LowerRetrieval(context, plan, store, entity_rows, options);
+  if (lowered.ok()) return lowered;
+  GNOMON_RETURN_NOT_OK(context.Check());
+  return Error(ErrorKind::kUnsupported, lowered.status().message());
+}
 
-Result<std::shared_ptr<arrow::Table>> RetrieveByStages(
-    const Context& context, runtime::Backend& backend, const FeaturePlan& plan,
-    const OfflineStore& store, const std::shared_ptr<arrow::Table>& entity_rows,
-    const RetrievalOptions& options, RetrievalStats* stats) {
-  GNOMON_ASSIGN_OR_RETURN(const dataset::Plan lowered,
-                          LowerRetrieval(context, plan, store, entity_rows, options));
+/// How often a plan reads files.
+int64_t CountScans(const dataset::Plan& plan) {
+  int64_t scans = std::holds_alternative<dataset::ScanSpec>(plan->spec()) ? 1 : 0;
+  for (const dataset::Plan& input : plan->inputs()) scans += CountScans(input);
+  return scans;
+}
+
+Result<std::shared_ptr<arrow::Table>> RunStages(const Context& context, runtime::Backend& backend,
+                                                const FeaturePlan& plan,
+                                                const dataset::Plan& lowered,
+                                                const arrow::Table& entity_rows,
+                                                const RetrievalOptions& options,
+                                                RetrievalStats* stats) {
+  const double start = MonotonicSeconds();
   GNOMON_ASSIGN_OR_RETURN(const auto result, dataset::ExecuteDistributed(context, backend, lowered,
                                                                          DistributionOf(options)));
   arrow::RecordBatchVector batches;
@@ -99,9 +119,11 @@ Result<std::shared_ptr<arrow::Table>> RetrieveByStages(
     batches.push_back(std::move(batch));
   }
   if (stats != nullptr) {
-    GNOMON_ASSIGN_OR_RETURN(const std::string time, EventTimestampColumn(*entity_rows->schema()));
-    stats->entity_rows = entity_rows->num_rows();
-    stats->null_key_rows = CountNullKeys(plan, *entity_rows, time);
+    GNOMON_ASSIGN_OR_RETURN(const std::string time, EventTimestampColumn(*entity_rows.schema()));
+    stats->entity_rows = entity_rows.num_rows();
+    stats->null_key_rows = CountNullKeys(plan, entity_rows, time);
+    stats->scans += CountScans(lowered);
+    stats->seconds.emplace_back("stages", MonotonicSeconds() - start);
     if (stats->null_key_rows > 0) {
       LogWarning("feature",
                  Concat("entity rows with a null join key or timestamp get null features: ",
@@ -113,10 +135,23 @@ Result<std::shared_ptr<arrow::Table>> RetrieveByStages(
   return arrow::Table::FromRecordBatches(result->schema(), batches);
 }
 
+}  // namespace
+
+Result<std::shared_ptr<arrow::Table>> RetrieveByStages(
+    const Context& context, runtime::Backend& backend, const FeaturePlan& plan,
+    const OfflineStore& store, const std::shared_ptr<arrow::Table>& entity_rows,
+    const RetrievalOptions& options, RetrievalStats* stats) {
+  GNOMON_ASSIGN_OR_RETURN(const dataset::Plan lowered,
+                          LowerRetrieval(context, plan, store, entity_rows, options));
+  return RunStages(context, backend, plan, lowered, *entity_rows, options, stats);
+}
+
 Result<std::shared_ptr<arrow::Table>> RetrieveInProcesses(
     const Context& context, const FeaturePlan& plan, const OfflineStore& store,
     const std::shared_ptr<arrow::Table>& entity_rows, const RetrievalOptions& options,
     RetrievalStats* stats) {
+  GNOMON_ASSIGN_OR_RETURN(const dataset::Plan lowered,
+                          LowerOrLeave(context, plan, store, entity_rows, options));
   runtime::StageRegistry registry;
   GNOMON_RETURN_NOT_OK(dataset::RegisterPlanStages(registry, nullptr));
   GNOMON_ASSIGN_OR_RETURN(
@@ -126,7 +161,7 @@ Result<std::shared_ptr<arrow::Table>> RetrieveInProcesses(
                                  .max_workers = NumWorkers(options),
                                  .memory = context.memory,
                                  .worker_command = WorkerCommand(*plan.definitions, options)}));
-  return RetrieveByStages(context, *backend, plan, store, entity_rows, options, stats);
+  return RunStages(context, *backend, plan, lowered, *entity_rows, options, stats);
 }
 
 std::string ExplainStages(const Context& context, const FeaturePlan& plan,
@@ -134,7 +169,7 @@ std::string ExplainStages(const Context& context, const FeaturePlan& plan,
   const auto explain = [&]() -> Result<std::string> {
     GNOMON_ASSIGN_OR_RETURN(const auto entity_rows, NoEntityRows(plan));
     GNOMON_ASSIGN_OR_RETURN(const dataset::Plan lowered,
-                            LowerRetrieval(context, plan, store, entity_rows, options));
+                            LowerOrLeave(context, plan, store, entity_rows, options));
     return dataset::ExplainDistributed(lowered, DistributionOf(options));
   };
   const auto text = explain();

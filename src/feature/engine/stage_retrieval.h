@@ -23,7 +23,9 @@ Result<std::shared_ptr<arrow::Table>> RetrieveByStages(
     const RetrievalOptions& options, RetrievalStats* stats);
 
 /// RetrieveByStages in worker processes of this machine that live as long as the call
-/// (options.join.max_workers of them), which load the definitions' plug-ins.
+/// (options.join.max_workers of them), which load the definitions' plug-ins. kUnsupported, before
+/// any process is started, for whatever LowerRetrieval refuses: RetrieveHistorical then does it, or
+/// says what is wrong.
 Result<std::shared_ptr<arrow::Table>> RetrieveInProcesses(
     const Context& context, const FeaturePlan& plan, const OfflineStore& store,
     const std::shared_ptr<arrow::Table>& entity_rows, const RetrievalOptions& options,

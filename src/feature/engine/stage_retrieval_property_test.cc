@@ -223,8 +223,12 @@ Result<TablePtr> RunOnNodes(const World& world, uint64_t seed) {
       runtime::MakeSimulatedBackend(registry, {.seed = seed,
                                                .num_nodes = 1 + static_cast<int>(seed % 4),
                                                .faults = runtime::SimulatedFaults::Everything()});
-  auto table = RetrieveByStages({}, *backend, world.plan, *world.store, world.labels, world.options,
-                                nullptr);
+  RetrievalStats stats;
+  auto table =
+      RetrieveByStages({}, *backend, world.plan, *world.store, world.labels, world.options, &stats);
+  CHECK(stats.entity_rows == world.labels->num_rows());
+  CHECK(stats.scans > 0);
+  CHECK(stats.seconds.size() == 1);
   CHECK(backend->blocks().stats().blocks == 0);
   return table;
 }
@@ -258,6 +262,18 @@ TEST_CASE("what a plan cannot say is named, and the stages are shown") {
   const std::string stages = ExplainStages({}, world.plan, *world.store, world.options);
   CHECK(stages.find("worker processes") != std::string::npos);
   CHECK(stages.find("stage 0") != std::string::npos);
+  // What is wrong with a request is said as in this process; no worker is started for it.
+  world.options.in_processes = true;
+  world.options.worker_command = {"/no/such/program"};
+  RetrievalStats stats;
+  const TablePtr keyless = ValueOf(world.labels->SelectColumns({2, 3}));
+  world.plan = ValueOf(PlanFeatures(world.definitions, std::vector<std::string>{"windows:total"}));
+  const auto here = RetrieveHistorical({}, world.plan, *world.store, *keyless, {}, nullptr);
+  const auto there =
+      RetrieveHistorical({}, world.plan, *world.store, *keyless, world.options, &stats);
+  CHECK(there.status().ToString() == here.status().ToString());
+  REQUIRE(stats.joins.size() >= 1);
+  CHECK(stats.joins[0].second.find("all in this process") != std::string::npos);
   auto remote = std::make_shared<Definitions>(*world.definitions);
   for (DataSource& source : remote->data_sources) source.path = "s3://bucket/rows";
   world.plan = ValueOf(PlanFeatures(remote, std::vector<std::string>{"plain:x"}));
