@@ -1,5 +1,6 @@
 #include "dataset/scan.h"
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -118,15 +119,35 @@ void SavePartitions(const std::string& root) {
   Save(root + "/year=2024/store=c/x.parquet", {{"v", arrow::int64()}}, "[[3]]");
 }
 
+const std::vector<test::Column>& PartitionedColumns() {
+  static const std::vector<test::Column> columns = {
+      {"v", arrow::int64()}, {"year", arrow::int64()}, {"store", arrow::utf8()}};
+  return columns;
+}
+
+void CheckPartitions(const std::string& root) {
+  SavePartitions(root);
+  const std::vector<test::Column>& columns = PartitionedColumns();
+  CHECK_TABLE_EQ(ReadAll(root),
+                 TableOf(columns, R"([[1, 2023, "a/b"], [2, 2024, null], [3, 2024, "c"]])"));
+  CHECK_TABLE_EQ(ReadAll(root + "/year=*/store=c"), TableOf(columns, R"([[3, 2024, "c"]])"));
+}
+
+// tests/integration/s3.py starts a service and names a place in it.
+TEST_CASE("child: hive folders on S3 become columns and prune files" * doctest::skip()) {
+  const char* root = std::getenv("GNOMON_TEST_S3");
+  REQUIRE(root != nullptr);
+  CheckPartitions(root);
+  ExecutionReport report;
+  CHECK_TABLE_EQ(Dataset::Read({}, root).Filter("year > 2023 and v > 0").Collect({}, {}, &report),
+                 TableOf(PartitionedColumns(), R"([[2, 2024, null], [3, 2024, "c"]])"));
+  CHECK(report.explain.find("1 of 3 files left out") != std::string::npos);
+}
+
 TEST_CASE("hive folders become columns and prune files") {
   const auto folder = MakeTemporaryFolder();
-  SavePartitions(folder.path());
-  const std::vector<test::Column> columns = {
-      {"v", arrow::int64()}, {"year", arrow::int64()}, {"store", arrow::utf8()}};
-  CHECK_TABLE_EQ(ReadAll(folder.path()),
-                 TableOf(columns, R"([[1, 2023, "a/b"], [2, 2024, null], [3, 2024, "c"]])"));
-  CHECK_TABLE_EQ(ReadAll(folder.path() + "/year=*/store=c"),
-                 TableOf(columns, R"([[3, 2024, "c"]])"));
+  CheckPartitions(folder.path());
+  const std::vector<test::Column>& columns = PartitionedColumns();
   const Dataset recent = Dataset::Read({}, folder.path()).Filter("year > 2023 and v > 0");
   // A file that is pruned is not even opened.
   SaveText(folder.path() + "/year=2023/store=a%2Fb/x.parquet", "broken");

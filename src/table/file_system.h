@@ -49,6 +49,8 @@ struct S3Settings {
   /// endpoint is given.
   std::optional<bool> path_style = {};
   bool anonymous = false;  ///< unsigned requests, for public buckets
+  /// Certificates in PEM of those whom https trusts; empty: those whom the system trusts.
+  std::string ca_file = {};
 };
 
 /// Says how the paths that begin with `prefix` ("s3://" stands for all) are reached from now on;

@@ -14,7 +14,17 @@ namespace gnomon::table::internal {
 
 namespace {
 
-enum class Trouble { kMissing, kDenied, kKeys, kClock, kRegion, kBusy, kNetwork, kOther };
+enum class Trouble {
+  kMissing,
+  kDenied,
+  kKeys,
+  kClock,
+  kRegion,
+  kBusy,
+  kCertificate,
+  kNetwork,
+  kOther
+};
 
 struct Code {
   std::string_view word;
@@ -51,6 +61,8 @@ constexpr std::array kCodes = {
     Code{"SERVICE_UNAVAILABLE", Trouble::kBusy},
     Code{"INTERNAL_FAILURE", Trouble::kBusy},
     Code{"REQUEST_TIMEOUT", Trouble::kBusy},
+    Code{"peer certificate", Trouble::kCertificate},
+    Code{"SSL CA cert", Trouble::kCertificate},
     Code{"NETWORK_CONNECTION", Trouble::kNetwork},
 };
 
@@ -126,6 +138,13 @@ Status ObjectError(const Status& status, const std::string& what, const std::str
                        Concat("the S3 service does not answer for ", what, at, Said(text)), {},
                        "every request was tried several times; run it again later, or with a "
                        "higher AWS_MAX_ATTEMPTS");
+    case Trouble::kCertificate:
+      return MakeError(ErrorKind::kUnauthenticated,
+                       Concat("the certificate of the S3 service is not trusted", at,
+                              ", asked for ", what, Said(text)),
+                       {},
+                       "name the file of who signed it: ca_file of s3: in feature_store.yaml, or "
+                       "AWS_CA_BUNDLE");
     case Trouble::kNetwork:
       return MakeError(ErrorKind::kUnavailable,
                        Concat("the S3 service cannot be reached for ", what, at, Said(text)), {},

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <map>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -74,6 +75,7 @@ void Override(const S3Settings& more, S3Settings* settings) {
   if (!more.secret_access_key.empty()) settings->secret_access_key = more.secret_access_key;
   if (more.path_style) settings->path_style = more.path_style;
   if (more.anonymous) settings->anonymous = true;
+  if (!more.ca_file.empty()) settings->ca_file = more.ca_file;
 }
 
 /// The stores of the process: what was said of prefixes, and a connection for each way to reach a
@@ -96,6 +98,7 @@ class Stores {
     for (const auto& [known, store] : connected_) {
       if (known == connection) return store;
     }
+    GNOMON_RETURN_NOT_OK(CheckCaFile(connection.ca_file));
     if (connect_ == nullptr) {
       GNOMON_ASSIGN_OR_RETURN(connect_, LoadLibrary());
     }
@@ -113,6 +116,14 @@ class Stores {
   static std::optional<std::string> ProcessEnvironment(const std::string& name) {
     const char* value = std::getenv(name.c_str());
     return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  }
+
+  /// The client would only say that the certificate is not trusted.
+  static Status CheckCaFile(const std::string& path) {
+    if (path.empty() || ::access(path.c_str(), R_OK) == 0) return Status::OK();
+    return MakeError(ErrorKind::kNotFound, Concat("the certificates for S3 cannot be read: ", path),
+                     {},
+                     "ca_file of s3: in feature_store.yaml, or AWS_CA_BUNDLE, names a file in PEM");
   }
 
   static Status NoCredentials(const std::string& path) {

@@ -95,6 +95,9 @@ TEST_CASE("an endpoint is a URL or a host with a scheme, and decides region and 
     CAPTURE(bad);
     CHECK_ERROR(ResolveS3({.endpoint_url = bad}, EnvironmentOf({})), ErrorKind::kUser, bad);
   }
+  CHECK(ValueOf(ResolveS3({}, EnvironmentOf({{"AWS_CA_BUNDLE", "a.pem"}}))).ca_file == "a.pem");
+  CHECK(ValueOf(ResolveS3({.ca_file = "b.pem"}, EnvironmentOf({{"AWS_CA_BUNDLE", "a.pem"}})))
+            .ca_file == "b.pem");
   CHECK(ValueOf(ResolveS3({}, EnvironmentOf({{"AWS_MAX_ATTEMPTS", "3"}}))).max_attempts == 3);
   CHECK_ERROR(ResolveS3({}, EnvironmentOf({{"AWS_MAX_ATTEMPTS", "0"}})), ErrorKind::kUser,
               "AWS_MAX_ATTEMPTS");

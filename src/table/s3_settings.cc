@@ -113,6 +113,8 @@ Result<S3Connection> ResolveS3(const S3Settings& settings, const Environment& en
   connection.path_style = settings.path_style.value_or(!url.empty());
   GNOMON_RETURN_NOT_OK(SetKeys(settings, environment, &connection));
   GNOMON_RETURN_NOT_OK(SetAttempts(environment, &connection));
+  connection.ca_file =
+      settings.ca_file.empty() ? First(environment, {"AWS_CA_BUNDLE"}) : settings.ca_file;
   return connection;
 }
 

@@ -10,13 +10,14 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from program import (CONFLICT, DENIED, KILLED, NOT_FOUND, SUCCESS, UNAVAILABLE, UNSUPPORTED, USER, Server, describe, execute,
-                     fail, run, temporary_folder)
+from program import (CONFLICT, DENIED, KILLED, NOT_FOUND, PROGRAM, SUCCESS, UNAVAILABLE, UNSUPPORTED, USER, Server, describe,
+                     execute, fail, run, seconds, temporary_folder)
 from s3_proxy import FaultProxy, answer, before, cut, internal_error, throttle
 from services import S3, free_port
 
@@ -347,6 +348,77 @@ def check_credentials(s3: S3, proxy: FaultProxy, folder: pathlib.Path) -> None:
     assert proxy.requests
 
 
+def make_certificate(folder: pathlib.Path, name: str) -> tuple[pathlib.Path, pathlib.Path]:
+    """One that signed itself: alone, and with its key."""
+    key, certificate, both = folder / f"{name}.key", folder / f"{name}.pem", folder / f"{name}.both"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate], check=True,
+                   capture_output=True)
+    both.write_text(certificate.read_text() + key.read_text())
+    return certificate, both
+
+
+def check_tls(s3: S3, folder: pathlib.Path) -> None:
+    certificate, both = make_certificate(folder, "service")
+    stranger, _ = make_certificate(folder, "stranger")
+    right = f"s3://{s3.bucket}/f/right.parquet"
+    arguments = asof(folder / "left.parquet", right, folder / "again.csv", "--features", "v0,v5")
+    with FaultProxy(s3.port, both) as proxy:
+        assert proxy.endpoint.startswith("https://")
+        with at(proxy.endpoint, AWS_CA_BUNDLE=str(certificate), AWS_MAX_ATTEMPTS="2"):
+            run(*arguments)
+            assert (folder / "again.csv").read_bytes() == (folder / "out.csv").read_bytes()
+            run(*asof(folder / "left.parquet", right, f"s3://{s3.bucket}/f/tls.csv", "--features", "v0,v5"))
+            assert s3.get("f/tls.csv") == (folder / "out.csv").read_bytes()
+        for trusted in ({}, {"AWS_CA_BUNDLE": str(stranger)}):
+            with at(proxy.endpoint, AWS_MAX_ATTEMPTS="2", **trusted):
+                error = fail(*arguments, code=DENIED, says=["certificate", "is not trusted", proxy.endpoint, "ca_file"])
+                assert "curlCode" not in error, error
+        with at(proxy.endpoint, AWS_CA_BUNDLE=str(folder / "none.pem")):
+            fail(*arguments, code=NOT_FOUND, says=["none.pem", "cannot be read"])
+        repo = folder / "tls-repository"
+        run("init", repo)
+        upload(s3, "c/driver_stats.csv", repo / "data/driver_stats.csv")
+        edit(repo / "features.yaml", "data/driver_stats.csv", f"s3://{s3.bucket}/c/driver_stats.csv")
+        (repo / "service.pem").write_bytes(certificate.read_bytes())
+        with open(repo / "feature_store.yaml", "a") as settings:
+            settings.write(f"s3: {{endpoint_url: '{proxy.endpoint}', ca_file: service.pem}}\n")
+        with environment(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY=SECRET):
+            run("-c", repo, "apply")
+
+
+def check_sink(s3: S3, folder: pathlib.Path) -> None:
+    """What is materialized is kept on S3, too; the same interval replaces its object."""
+    repo = folder / "sink-repository"
+    run("init", repo)
+    text = (repo / "features.yaml").read_text()
+    assert text.count("    source: driver_stats_source\n") == 1, text
+    text = text.replace("    source: driver_stats_source\n", "    source: driver_stats_source\n    sink_source: kept\n")
+    text = text.replace("data_sources:\n", f"data_sources:\n  - {{name: kept, path: 's3://{s3.bucket}/sink', file_format: "
+                                           f"parquet, timestamp_field: event_timestamp}}\n")
+    (repo / "features.yaml").write_text(text)
+    run("-c", repo, "apply")
+    days = ("2026-01-01", "2026-01-02", "2026-01-03")
+    for start, end in (days[:2], days[1:], days[1:]):
+        run("-c", repo, "materialize", start, end)
+    objects = keys(s3, "sink/")
+    assert len(objects) == 2 and all(name.startswith("sink/driver_stats_") for name in objects), objects
+    kept = [pq.read_table(pa.BufferReader(s3.get(name))) for name in objects]
+    out = folder / "range.parquet"
+    for table, (start, end) in zip(kept, (days[:2], days[1:])):
+        run("-c", repo, "get-historical-features", "-f", "driver_stats:*", "--start", start, "--end", end, "-o", out)
+        assert table.num_rows > 0 and table.equals(pq.read_table(out)), (start, table)
+
+
+def check_partitions(s3: S3) -> None:
+    """Scans of folders that hold partitions, by the library's own test."""
+    program = pathlib.Path(PROGRAM).with_name("dataset_test")
+    done = subprocess.run([program, "-ns", "-tc=child: hive folders on S3*"], capture_output=True, text=True,
+                          timeout=seconds(60), env={**os.environ, "GNOMON_TEST_S3": f"s3://{s3.bucket}/hive"})
+    assert done.returncode == 0 and " 1 passed" in done.stdout, done.stdout + done.stderr
+    assert len(keys(s3, "hive/year=2024/")) == 2
+
+
 def main() -> None:
     with temporary_folder() as folder, S3() as s3, FaultProxy(s3.port) as proxy:
         with at(s3.endpoint):
@@ -354,12 +426,15 @@ def main() -> None:
             check_formats(s3, folder)
             check_kill(s3, folder)
             check_wrong_addresses(s3, folder)
+            check_sink(s3, folder)
+            check_partitions(s3)
         with at(proxy.endpoint):
             check_requests(s3, proxy, folder)
             check_recovery(s3, proxy, folder)
             check_lost(s3, proxy, folder)
             check_change(s3, proxy, folder)
         check_credentials(s3, proxy, folder)
+        check_tls(s3, folder)
 
 
 main()

@@ -9,6 +9,7 @@ import http.client
 import http.server
 import re
 import socket
+import ssl
 import threading
 import typing
 
@@ -129,8 +130,9 @@ class QuietServer(http.server.ThreadingHTTPServer):
 class FaultProxy:
     """Passes every request on to 127.0.0.1:`target`, but those that `fail` names."""
 
-    def __init__(self, target: int):
-        self.target = target
+    def __init__(self, target: int, certificate=None):
+        """`certificate`: a file with it and its key, in PEM; then the proxy speaks TLS."""
+        self.target, self.certificate = target, certificate
         self.requests: list[Request] = []
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
@@ -138,6 +140,11 @@ class FaultProxy:
     def __enter__(self):
         self._server = QuietServer(("127.0.0.1", 0), Handler)
         self._server.proxy = self
+        if self.certificate:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(self.certificate)
+            # The handshake is the handler's: a client that breaks it off must not stop the others.
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
@@ -148,7 +155,7 @@ class FaultProxy:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"
 
     def fail(self, method: str, path: str, act, times: int = 1_000_000):
         """The next `times` requests of the method ("" for all) whose path the expression finds."""

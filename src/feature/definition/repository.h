@@ -95,6 +95,7 @@ struct RepositoryConfig {
     Secret session_token = {};
     std::optional<bool> path_style = {};
     bool anonymous = false;
+    std::string ca_file = {};  ///< relative to the repository folder
   } s3;
   struct Tracking {
     std::string path = "data/runs";  ///< the local run store's folder, absolute after loading

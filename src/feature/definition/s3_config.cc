@@ -1,16 +1,10 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "feature/definition/s3_config_internal.h"
+#include "feature/definition/store_keys_internal.h"
 
 namespace gnomon::feature {
 namespace {
-
-Status ReadText(const ConfigNode& section, std::string_view key, std::string* value) {
-  const ConfigNode member = section.Get(key);
-  if (member.is_null()) return Status::OK();
-  GNOMON_ASSIGN_OR_RETURN(*value, member.AsString());
-  return value->empty() ? member.ErrorHere("is empty") : Status::OK();
-}
 
 /// `key`, or `key`_file: the first line of a file.
 Status ReadSecret(const ConfigNode& section, const std::string& key, Secret* secret) {
@@ -38,7 +32,7 @@ Status ReadS3(const ConfigNode& node, RepositoryConfig::S3* settings) {
   GNOMON_RETURN_NOT_OK(
       node.CheckKeys({"endpoint_url", "endpoint_override", "scheme", "region", "access_key_id",
                       "secret_access_key", "secret_access_key_file", "session_token",
-                      "session_token_file", "path_style", "anonymous"}));
+                      "session_token_file", "path_style", "anonymous", "ca_file"}));
   if (node.Has("endpoint_url") && node.Has("endpoint_override")) {
     return node.Get("endpoint_override")
         .ErrorHere("endpoint_url and endpoint_override say the same: keep one");
@@ -50,6 +44,7 @@ Status ReadS3(const ConfigNode& node, RepositoryConfig::S3* settings) {
   if (!settings->scheme.empty() && settings->scheme != "http" && settings->scheme != "https")
     return node.Get("scheme").ErrorHere("is http or https");
   GNOMON_RETURN_NOT_OK(ReadText(node, "region", &settings->region));
+  GNOMON_RETURN_NOT_OK(ReadText(node, "ca_file", &settings->ca_file));
   GNOMON_RETURN_NOT_OK(ReadText(node, "access_key_id", &settings->access_key_id));
   GNOMON_RETURN_NOT_OK(ReadSecret(node, "secret_access_key", &settings->secret_access_key));
   GNOMON_RETURN_NOT_OK(ReadSecret(node, "session_token", &settings->session_token));

@@ -88,14 +88,17 @@ RetrievalOptions WithEngine(RetrievalOptions options, const RepositoryConfig& co
 /// Said once for the process: the newest repository's section holds.
 void UseS3Of(const RepositoryConfig& config) {
   const RepositoryConfig::S3& s3 = config.s3;
-  table::UseS3("s3://", {.endpoint_url = s3.endpoint_url,
-                         .scheme = s3.scheme,
-                         .region = s3.region,
-                         .access_key_id = s3.access_key_id,
-                         .secret_access_key = s3.secret_access_key,
-                         .session_token = s3.session_token,
-                         .path_style = s3.path_style,
-                         .anonymous = s3.anonymous});
+  table::UseS3("s3://",
+               {.endpoint_url = s3.endpoint_url,
+                .scheme = s3.scheme,
+                .region = s3.region,
+                .access_key_id = s3.access_key_id,
+                .secret_access_key = s3.secret_access_key,
+                .session_token = s3.session_token,
+                .path_style = s3.path_style,
+                .anonymous = s3.anonymous,
+                .ca_file = s3.ca_file.empty() ? std::string()
+                                              : table::PathBelow(config.folder, s3.ca_file)});
 }
 
 /// Again after a conflict with a writer who has left the project's definitions alone (other

@@ -78,6 +78,7 @@ arrow::Result<std::shared_ptr<arrow::fs::FileSystem>> Connect(const S3Connection
   options.region = connection.region;
   options.force_virtual_addressing = !connection.path_style && !connection.endpoint.empty();
   options.connect_timeout = kConnectSeconds;
+  options.tls_ca_file_path = connection.ca_file;
   options.retry_strategy = std::make_shared<BackOff>(connection.max_attempts);
   // Small objects are written by one request, and of what is cut off before it nothing is left.
   options.allow_delayed_open = true;
@@ -94,7 +95,7 @@ arrow::Result<std::shared_ptr<arrow::fs::FileSystem>> Connect(const S3Connection
 }  // namespace
 
 /// What the program looks up after dlopen.
-extern "C" __attribute__((visibility("default"))) ConnectS3 gnomon_connect_s3_v1();
-extern "C" ConnectS3 gnomon_connect_s3_v1() { return Connect; }
+extern "C" __attribute__((visibility("default"))) ConnectS3 gnomon_connect_s3_v2();
+extern "C" ConnectS3 gnomon_connect_s3_v2() { return Connect; }
 
 }  // namespace gnomon::table::internal

@@ -26,6 +26,7 @@ struct S3Connection {
   std::string secret_access_key;
   std::string session_token;
   int max_attempts = 6;  ///< of each request
+  std::string ca_file;   ///< whom to trust with https, in PEM; empty: whom the system trusts
   bool operator==(const S3Connection&) const = default;
 };
 
@@ -35,6 +36,6 @@ struct S3Connection {
 using ConnectS3 = arrow::Result<std::shared_ptr<arrow::fs::FileSystem>> (*)(
     const S3Connection& connection, bool* has_credentials);
 
-inline constexpr const char* kConnectS3 = "gnomon_connect_s3_v1";
+inline constexpr const char* kConnectS3 = "gnomon_connect_s3_v2";
 
 }  // namespace gnomon::table::internal
