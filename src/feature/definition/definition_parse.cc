@@ -1,7 +1,6 @@
-#include <array>
-#include <limits>
 #include <utility>
 
+#include "feature/definition/definition_parse_internal.h"
 #include "feature/definition/repository.h"
 
 namespace gnomon::feature {
@@ -21,65 +20,9 @@ Status CheckUnsupported(const ConfigNode& node, std::initializer_list<std::strin
   return Status::OK();
 }
 
-Status RequireMapping(const ConfigNode& node) {
-  if (node.is_mapping()) return Status::OK();
-  return node.ErrorHere("expected a mapping of keys");
-}
-
-// Reads the members that are there; the first error is kept.
-class Reader {
- public:
-  explicit Reader(const ConfigNode& node) : node_(node) {}
-
-  Reader& Text(std::string_view key, std::string* value) {
-    return Take(key, value, [](const ConfigNode& member) { return member.AsString(); });
-  }
-  Reader& Bool(std::string_view key, bool* value) {
-    return Take(key, value, [](const ConfigNode& member) { return member.AsBool(); });
-  }
-  Reader& Duration(std::string_view key, int64_t* value) {
-    return Take(key, value, [](const ConfigNode& member) { return member.AsDuration(); });
-  }
-  Reader& Duration(std::string_view key, std::optional<int64_t>* value) {
-    return Take(key, value, [](const ConfigNode& member) { return member.AsDuration(); });
-  }
-  Reader& TextList(std::string_view key, std::vector<std::string>* value) {
-    return Take(key, value, [](const ConfigNode& member) { return member.AsStringList(); });
-  }
-  Reader& TextMap(std::string_view key, std::map<std::string, std::string>* value) {
-    return Take(key, value, [](const ConfigNode& member) { return member.AsStringMap(); });
-  }
-  Reader& Type(std::string_view key, ValueType* value) {
-    return Take(key, value, [](const ConfigNode& member) -> Result<ValueType> {
-      GNOMON_ASSIGN_OR_RETURN(const std::string text, member.AsString());
-      auto type = ValueType::Parse(text);
-      if (type.ok()) return type;
-      return WithLocation(WithContext(type.status(), member.path()), member.location());
-    });
-  }
-  Status status() const { return status_; }
-
- private:
-  template <typename Value, typename Read>
-  Reader& Take(std::string_view key, Value* value, Read read) {
-    const ConfigNode member = node_.Get(key);
-    if (!status_.ok() || member.is_null()) return *this;
-    auto result = read(member);
-    if (result.ok()) {
-      *value = std::move(*result);
-    } else {
-      status_ = result.status();
-    }
-    return *this;
-  }
-
-  const ConfigNode& node_;
-  Status status_;
-};
-
 template <typename Object>
 Status ReadCommon(const ConfigNode& node, Object* object) {
-  GNOMON_RETURN_NOT_OK(Reader(node)
+  GNOMON_RETURN_NOT_OK(MemberReader(node)
                            .Text("name", &object->name)
                            .Text("description", &object->description)
                            .TextMap("tags", &object->tags)
@@ -95,7 +38,7 @@ Result<Entity> ParseEntity(const ConfigNode& node) {
   Entity entity;
   GNOMON_RETURN_NOT_OK(ReadCommon(node, &entity));
   std::vector<std::string> keys;
-  GNOMON_RETURN_NOT_OK(Reader(node)
+  GNOMON_RETURN_NOT_OK(MemberReader(node)
                            .Text("join_key", &entity.join_key)
                            .TextList("join_keys", &keys)
                            .Type("value_type", &entity.value_type)
@@ -121,7 +64,7 @@ Result<DataSource> ParseDataSource(const ConfigNode& node) {
                      {"date_partition_column"}));
   DataSource source;
   GNOMON_RETURN_NOT_OK(ReadCommon(node, &source));
-  GNOMON_RETURN_NOT_OK(Reader(node)
+  GNOMON_RETURN_NOT_OK(MemberReader(node)
                            .Text("type", &source.type)
                            .Text("path", &source.path)
                            .Text("table", &source.table)
@@ -152,7 +95,7 @@ Result<Field> ParseField(const ConfigNode& node, bool with_expression) {
   GNOMON_RETURN_NOT_OK(
       node.CheckKeys(known, {"vector_index", "vector_length", "vector_search_metric"}));
   Field field;
-  GNOMON_RETURN_NOT_OK(Reader(node)
+  GNOMON_RETURN_NOT_OK(MemberReader(node)
                            .Text("name", &field.name)
                            .Type("dtype", &field.dtype)
                            .Text("description", &field.description)
@@ -188,82 +131,15 @@ Result<std::vector<Transformation>> ParseTransformations(const ConfigNode& node)
     GNOMON_RETURN_NOT_OK(RequireMapping(element));
     GNOMON_RETURN_NOT_OK(element.CheckKeys({"name", "expression"}));
     Transformation item;
-    GNOMON_RETURN_NOT_OK(
-        Reader(element).Text("name", &item.name).Text("expression", &item.expression).status());
+    GNOMON_RETURN_NOT_OK(MemberReader(element)
+                             .Text("name", &item.name)
+                             .Text("expression", &item.expression)
+                             .status());
     if (item.name.empty()) return element.ErrorHere("name is missing");
     if (item.expression.empty()) return element.ErrorHere("expression is missing");
     items.push_back(std::move(item));
   }
   return items;
-}
-
-// A parameter that the function has no use for is a mistake.
-Status CheckParameter(const ConfigNode& node, std::string_view key, bool has_use,
-                      std::string_view use) {
-  if (!node.Has(key) || has_use) return Status::OK();
-  return node.Get(key).ErrorHere(Concat("only ", use, " takes ", key));
-}
-
-// A function of our own or of a plug-in library; errors point at the member.
-Status ParseFunction(const ConfigNode& node, const std::string& function,
-                     const Extensions* extensions, Aggregation* aggregation) {
-  const auto parsed = pit::ParseAggregateFunction(ToLower(function));
-  if (parsed.ok()) {
-    aggregation->function = *parsed;
-    return Status::OK();
-  }
-  if (extensions != nullptr && extensions->FindAggregate(function) != nullptr) {
-    aggregation->function = pit::AggregateFunction::kCustom;
-    aggregation->custom.name = function;
-    return Status::OK();
-  }
-  Status status = parsed.status();
-  if (extensions != nullptr) {
-    const std::string near = DidYouMean(function, extensions->AggregateNames());
-    if (!near.empty()) status = WithHint(status, near);
-  }
-  const ConfigNode member = node.Get("function");
-  return WithLocation(WithContext(status, member.path()), member.location());
-}
-
-Result<Aggregation> ParseAggregation(const ConfigNode& node, const Extensions* extensions) {
-  using pit::AggregateFunction;
-  GNOMON_RETURN_NOT_OK(RequireMapping(node));
-  GNOMON_RETURN_NOT_OK(node.CheckKeys(
-      {"column", "function", "time_window", "slide_interval", "name", "k", "quantile", "ddof"}));
-  Aggregation aggregation;
-  std::string function;
-  GNOMON_RETURN_NOT_OK(Reader(node)
-                           .Text("column", &aggregation.column)
-                           .Text("function", &function)
-                           .Duration("time_window", &aggregation.time_window)
-                           .Duration("slide_interval", &aggregation.slide_interval)
-                           .Text("name", &aggregation.name)
-                           .status());
-  if (aggregation.column.empty()) return node.ErrorHere("column is missing");
-  if (function.empty()) return node.ErrorHere("function is missing");
-  GNOMON_RETURN_NOT_OK(ParseFunction(node, function, extensions, &aggregation));
-  const AggregateFunction parsed = aggregation.function;
-  const bool is_spread = parsed == AggregateFunction::kStd || parsed == AggregateFunction::kVar;
-  GNOMON_RETURN_NOT_OK(CheckParameter(node, "k", parsed == AggregateFunction::kLastK, "last_k"));
-  GNOMON_RETURN_NOT_OK(
-      CheckParameter(node, "quantile", parsed == AggregateFunction::kQuantile, "quantile"));
-  GNOMON_RETURN_NOT_OK(CheckParameter(node, "ddof", is_spread, "std and var"));
-  if (node.Has("k")) {
-    GNOMON_ASSIGN_OR_RETURN(aggregation.k, node.Get("k").AsInt());
-  }
-  if (node.Has("quantile")) {
-    GNOMON_ASSIGN_OR_RETURN(aggregation.quantile, node.Get("quantile").AsDouble());
-  }
-  if (node.Has("ddof")) {
-    GNOMON_ASSIGN_OR_RETURN(const int64_t ddof, node.Get("ddof").AsInt());
-    if (ddof < 0 || ddof > std::numeric_limits<int>::max()) {
-      return node.Get("ddof").ErrorHere(Concat("out of range: ", ddof));
-    }
-    aggregation.ddof = static_cast<int>(ddof);
-  }
-  if (aggregation.name.empty()) aggregation.name = DefaultName(aggregation);
-  return aggregation;
 }
 
 Result<FeatureView> ParseFeatureView(const ConfigNode& node, const Extensions* extensions) {
@@ -276,7 +152,7 @@ Result<FeatureView> ParseFeatureView(const ConfigNode& node, const Extensions* e
        "feature_transformation", "stream_source", "batch_engine"}));
   FeatureView view;
   GNOMON_RETURN_NOT_OK(ReadCommon(node, &view));
-  GNOMON_RETURN_NOT_OK(Reader(node)
+  GNOMON_RETURN_NOT_OK(MemberReader(node)
                            .TextList("entities", &view.entities)
                            .Text("source", &view.source)
                            .TextList("source_views", &view.source_views)
@@ -306,7 +182,7 @@ Result<OnDemandFeatureView> ParseOnDemandFeatureView(const ConfigNode& node) {
                       "plugins", "udf", "feature_transformation", "aggregations"}));
   OnDemandFeatureView view;
   GNOMON_RETURN_NOT_OK(ReadCommon(node, &view));
-  GNOMON_RETURN_NOT_OK(Reader(node)
+  GNOMON_RETURN_NOT_OK(MemberReader(node)
                            .TextList("sources", &view.sources)
                            .Bool("write_to_online_store", &view.write_to_online_store)
                            .status());
@@ -319,7 +195,7 @@ Result<OnDemandFeatureView> ParseOnDemandFeatureView(const ConfigNode& node) {
   for (const ConfigNode& element : elements) {
     GNOMON_ASSIGN_OR_RETURN(Field field, ParseField(element, true));
     std::string expression;
-    GNOMON_RETURN_NOT_OK(Reader(element).Text("expression", &expression).status());
+    GNOMON_RETURN_NOT_OK(MemberReader(element).Text("expression", &expression).status());
     if (expression.empty()) return element.ErrorHere("expression is missing");
     view.expressions.push_back({field.name, std::move(expression)});
     view.schema.push_back(std::move(field));
@@ -330,7 +206,7 @@ Result<OnDemandFeatureView> ParseOnDemandFeatureView(const ConfigNode& node) {
 Result<Projection> ParseProjectionMapping(const ConfigNode& node) {
   GNOMON_RETURN_NOT_OK(node.CheckKeys({"view", "features", "name_alias", "join_key_map"}));
   Projection projection;
-  GNOMON_RETURN_NOT_OK(Reader(node)
+  GNOMON_RETURN_NOT_OK(MemberReader(node)
                            .Text("view", &projection.view)
                            .TextList("features", &projection.features)
                            .Text("name_alias", &projection.name_alias)

@@ -11,6 +11,7 @@
 #include "feature/definition/offline_store_config_internal.h"
 #include "feature/definition/online_store_config_internal.h"
 #include "feature/definition/s3_config_internal.h"
+#include "feature/definition/store_keys_internal.h"
 
 namespace gnomon::feature {
 
@@ -73,31 +74,10 @@ Result<std::string> TypeOf(const ConfigNode& section, std::string_view key,
   return type.is_null() ? Result<std::string>(fallback) : type.AsString();
 }
 
-Status ReadText(const ConfigNode& section, std::string_view key, std::string* value) {
-  const ConfigNode member = section.Get(key);
-  if (member.is_null()) return Status::OK();
-  GNOMON_ASSIGN_OR_RETURN(*value, member.AsString());
-  if (value->empty()) return member.ErrorHere("is empty");
-  return Status::OK();
-}
-
 Status ReadBool(const ConfigNode& section, std::string_view key, bool* value) {
   const ConfigNode member = section.Get(key);
   if (member.is_null()) return Status::OK();
   return member.AsBool().Value(value);
-}
-
-template <typename Integer>
-Status ReadInteger(const ConfigNode& section, std::string_view key, Integer least, Integer greatest,
-                   Integer* value) {
-  const ConfigNode member = section.Get(key);
-  if (member.is_null()) return Status::OK();
-  GNOMON_ASSIGN_OR_RETURN(const int64_t number, member.AsInt());
-  if (number < int64_t{least} || number > int64_t{greatest}) {
-    return member.ErrorHere(Concat("must be between ", least, " and ", greatest, ", not ", number));
-  }
-  *value = static_cast<Integer>(number);
-  return Status::OK();
 }
 
 Status ReadPositiveDuration(const ConfigNode& section, std::string_view key, int64_t* value) {
