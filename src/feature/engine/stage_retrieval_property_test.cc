@@ -53,15 +53,16 @@ class Random {
 constexpr int64_t kHour = 3600;
 
 arrow::TimeUnit::type RandomUnit(Random& random) {
-  return random.One<arrow::TimeUnit::type>(
-      {arrow::TimeUnit::SECOND, arrow::TimeUnit::MILLI, arrow::TimeUnit::MICRO});
+  return random.One<arrow::TimeUnit::type>({arrow::TimeUnit::SECOND, arrow::TimeUnit::MILLI,
+                                            arrow::TimeUnit::MICRO, arrow::TimeUnit::NANO});
 }
 
 /// `key` int64, `shop` string, times of a random unit, values of several types.
 TablePtr RandomRows(Random& random, arrow::TimeUnit::type unit, int64_t rows, bool labels) {
   const int64_t ticks = unit == arrow::TimeUnit::SECOND  ? 1
                         : unit == arrow::TimeUnit::MILLI ? 1000
-                                                         : 1'000'000;
+                        : unit == arrow::TimeUnit::MICRO ? 1'000'000
+                                                         : 1'000'000'000;
   const auto time = arrow::timestamp(unit, labels ? "" : "UTC");
   arrow::Int64Builder keys;
   arrow::StringBuilder shops;
@@ -248,6 +249,10 @@ TEST_CASE("a retrieval is the same bits in this process, as a plan and on many n
     const TablePtr expected = ValueOf(
         RetrieveHistorical({}, world.plan, *world.store, *world.labels, world.options, nullptr));
     const auto lowered = LowerRetrieval({}, world.plan, *world.store, world.labels, world.options);
+    if (!lowered.ok() && KindOf(lowered.status()) == ErrorKind::kUnsupported) {
+      CHECK(lowered.status().message().find("created_before of nano") != std::string::npos);
+      continue;
+    }
     RequireOk(lowered.status());
     INFO(dataset::FormatPlan(*lowered));
     RequireSame(RunHere(*lowered, random), expected);

@@ -50,15 +50,9 @@ Result<Plan> Between(Plan rows, const std::string& time, std::optional<int64_t> 
   return rows;
 }
 
-/// The times of the union of several views' rows.
-Result<std::shared_ptr<arrow::DataType>> UnionTime(const Plan& rows, const DataSource& source) {
-  for (const std::string& name : {source.timestamp_field, source.created_timestamp_column}) {
-    if (name.empty()) continue;
-    if (table::UnitNanos(*rows->schema()->GetFieldByName(name)->type()) < 1000) {
-      return Error(ErrorKind::kUnsupported, "nanoseconds of a view over several views");
-    }
-  }
-  return arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+/// Has the column a finer unit than the language compares times in?
+bool HasNanos(const Plan& rows, const std::string& column) {
+  return table::UnitNanos(*rows->schema()->GetFieldByName(column)->type()) < 1000;
 }
 
 }  // namespace
@@ -128,13 +122,20 @@ Result<Plan> ViewPlanner::JoinedParentRows(const FeatureView& view,
     names.push_back(column.column);
   }
   const std::shared_ptr<const Definitions> borrowed(std::shared_ptr<const void>(), &definitions_);
-  // All views' rows count, also of those of which nothing is asked.
-  std::vector<Plan> parts;
-  GNOMON_ASSIGN_OR_RETURN(const auto keys, JoinKeys(definitions_, view));
+  // All views' rows count, also of those of which nothing is asked. Their times take the finest
+  // unit.
+  std::vector<std::pair<DataSource, Plan>> parents;
+  auto unit = arrow::TimeUnit::MICRO;
   for (const std::string& name : view.source_views) {
     const FeatureView& parent = *definitions_.FindFeatureView(name);
-    GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(definitions_, parent));
+    GNOMON_ASSIGN_OR_RETURN(DataSource source, SourceOf(definitions_, parent));
     GNOMON_ASSIGN_OR_RETURN(Plan rows, RowsOf(parent, {}, {}, {}));
+    if (HasNanos(rows, source.timestamp_field)) unit = arrow::TimeUnit::NANO;
+    parents.emplace_back(std::move(source), std::move(rows));
+  }
+  std::vector<Plan> parts;
+  GNOMON_ASSIGN_OR_RETURN(const auto keys, JoinKeys(definitions_, view));
+  for (auto& [source, rows] : parents) {
     dataset::ProjectSpec project;
     std::vector<std::string> present;
     for (const std::string& key : keys) {
@@ -145,10 +146,13 @@ Result<Plan> ViewPlanner::JoinedParentRows(const FeatureView& view,
       present.push_back(Concat(text, " is not null"));
     }
     const std::string time = ColumnExpression(source.timestamp_field);
-    GNOMON_ASSIGN_OR_RETURN(auto type, UnionTime(rows, source));
-    project.expressions.push_back({"event_timestamp", time, std::move(type)});
+    project.expressions.push_back({"event_timestamp", time, arrow::timestamp(unit, "UTC")});
     present.push_back(Concat(time, " is not null"));
     if (created_before_ && !source.created_timestamp_column.empty()) {
+      if (HasNanos(rows, source.created_timestamp_column)) {
+        return Error(ErrorKind::kUnsupported,
+                     "created_before of nanoseconds in a view over several views");
+      }
       const std::string created = ColumnExpression(source.created_timestamp_column);
       present.push_back(Concat("(", created, " is null or ", created, " <= timestamp '",
                                FormatTimestamp(*created_before_), "')"));
