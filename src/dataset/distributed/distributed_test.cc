@@ -83,6 +83,24 @@ TEST_CASE("a small right side goes to every partition of the left, a large one i
   CHECK(large.find("(shuffle)") != std::string::npos);
 }
 
+TEST_CASE("columns that are not read do not make a right side large") {
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/wide.parquet";
+  RequireOk(Dataset::Range(0, 2000)
+                .Derive({{"a", "id * 7919 % 1000003"}, {"b", "id * 6007 % 1000033"}})
+                .WriteTo({}, {.path = path})
+                .status());
+  const auto size = static_cast<int64_t>(std::filesystem::file_size(path));
+  const auto explain = [&](const std::vector<std::string>& columns) {
+    const Dataset right = Dataset::Read({}, path).Select(columns);
+    const Dataset joined = Dataset::Range(0, 100).Join(right, {.left_keys = {"id"}});
+    return ValueOf(ExplainDistributed(ValueOf(joined.plan()),
+                                      {.num_partitions = 3, .broadcast_bytes = size * 3 / 4}));
+  };
+  CHECK(explain({"id", "a", "b"}).find("(shuffle)") != std::string::npos);
+  CHECK(explain({"id", "a"}).find("(shuffle)") == std::string::npos);
+}
+
 TEST_CASE("a scan is divided between its files") {
   const auto folder = MakeTemporaryFolder();
   for (const std::string name : {"a", "b", "c", "d"}) {

@@ -2,6 +2,8 @@
 #include <limits>
 
 #include <arrow/table.h>
+#include <arrow/type.h>
+#include <arrow/type_traits.h>
 #include <arrow/util/byte_size.h>
 
 #include "dataset/distributed/source_parts_internal.h"
@@ -11,6 +13,22 @@ namespace gnomon::dataset::internal {
 namespace {
 
 constexpr int64_t kUnknown = std::numeric_limits<int64_t>::max();
+
+// Bytes of a value, about.
+double WidthOf(const arrow::DataType& type) {
+  constexpr double kOther = 16;  // texts, lists
+  const int bits = arrow::is_fixed_width(type.id()) ? type.bit_width() : 0;
+  return bits > 0 ? bits / 8.0 : kOther;
+}
+
+// The share of a file's bytes that lies in the columns which are read, by the widths of the types.
+double ShareRead(const Plan& scan, const ScanSpec& spec) {
+  double all = 0;
+  for (const auto& field : spec.file_schema->fields()) all += WidthOf(*field->type());
+  double read = 0;
+  for (const auto& field : scan->schema()->fields()) read += WidthOf(*field->type());
+  return all > 0 ? std::min(1.0, read / all) : 1.0;
+}
 
 // More tasks than this only cost.
 constexpr int64_t kMostPartitions = 4096;
@@ -143,6 +161,8 @@ int64_t SourceBytes(const Plan& plan) {
     for (const ScanFile& file : scan->files) {
       bytes = Sum(bytes, file.size < 0 ? kUnknown : file.size / file.num_parts);
     }
+    if (bytes < kUnknown)
+      bytes = static_cast<int64_t>(static_cast<double>(bytes) * ShareRead(plan, *scan));
   } else if (const auto* table = std::get_if<TableSpec>(&plan->spec())) {
     bytes = arrow::util::TotalBufferSize(*table->table);
   } else if (const auto* range = std::get_if<RangeSpec>(&plan->spec())) {

@@ -23,7 +23,8 @@ Result<std::vector<Plan>> PartsOfSource(const Plan& source, const SourceCut& cut
 /// The number of partitions for this many bytes.
 int PartitionsFor(int64_t bytes, const SourceCut& cut);
 
-/// Bytes of all sources below a plan: files as they are on the disk, tables as they are in memory.
+/// Bytes of all sources below a plan: files as they are on the disk, for the columns that are read
+/// their share by the widths of the types, tables as they are in memory.
 /// The greatest number when a file's size is not known.
 int64_t SourceBytes(const Plan& plan);
 
