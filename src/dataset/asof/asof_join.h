@@ -21,7 +21,7 @@
 /// Two passes over the right tables. The first decodes keys and times only, of the row groups and
 /// pages that may hold a wanted time, and finds the winning row of every label; the second gathers
 /// the features late: block by block of labels it reads only the pages that hold a winner, columns
-/// in parallel. The left table is read twice, too. Memory: O(labels) in the first pass (or spilled,
+/// in parallel. A left table of more than 64 MiB is read twice, too. Memory: O(labels) in the first pass (or spilled,
 /// see asof_strategy.h), a block of labels in the second.
 namespace gnomon::dataset {
 
