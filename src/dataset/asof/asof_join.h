@@ -21,8 +21,8 @@
 /// Two passes over the right tables. The first decodes keys and times only, of the row groups and
 /// pages that may hold a wanted time, and finds the winning row of every label; the second gathers
 /// the features late: block by block of labels it reads only the pages that hold a winner, columns
-/// in parallel. A left table of more than 64 MiB is read twice, too. Memory: O(labels) in the first pass (or spilled,
-/// see asof_strategy.h), a block of labels in the second.
+/// in parallel. A left table of more than 64 MiB is read twice, too. Memory: O(labels) in the first
+/// pass (or spilled, see asof_strategy.h), a block of labels in the second.
 namespace gnomon::dataset {
 
 /// One right table. Columns are named as in its schema.
