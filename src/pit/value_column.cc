@@ -32,6 +32,7 @@ template <typename T>
 void AppendKeysOf(const arrow::Array& values, std::span<const uint32_t> rows,
                   std::vector<int64_t>* keys) {
   const T* raw = values.data()->GetValues<T>(1);
+  keys->reserve(keys->size() + rows.size());
   for (const uint32_t row : rows) keys->push_back(KeyOf(raw[row]));
 }
 
@@ -108,7 +109,12 @@ bool IsNumeric(const arrow::DataType& type) {
 }
 
 ValueColumn::ValueColumn(std::shared_ptr<arrow::Array> values)
-    : values_(std::move(values)), kind_(KeyKindOf(*values_->type())) {}
+    : values_(std::move(values)),
+      kind_(KeyKindOf(*values_->type())),
+      // Where other arrays hold the values, these have nulls too.
+      may_have_nulls_(values_->null_count() > 0 || arrow::is_dictionary(values_->type_id()) ||
+                      arrow::is_union(values_->type_id()) ||
+                      values_->type_id() == arrow::Type::RUN_END_ENCODED) {}
 
 bool ValueColumn::IsValid(uint32_t row) const { return values_->IsValid(row); }
 

@@ -58,6 +58,8 @@ class ValueColumn {
   KeyKind kind() const { return kind_; }
   const std::shared_ptr<arrow::Array>& values() const { return values_; }
   bool IsValid(uint32_t row) const;
+  /// false: IsValid is true of every row.
+  bool may_have_nulls() const { return may_have_nulls_; }
 
   /// The keys of rows without nulls; the string form borrows from the column.
   void AppendKeys(std::span<const uint32_t> rows, std::vector<int64_t>* keys) const;
@@ -69,6 +71,7 @@ class ValueColumn {
  private:
   std::shared_ptr<arrow::Array> values_;
   KeyKind kind_;
+  bool may_have_nulls_;
 };
 
 }  // namespace gnomon::pit

@@ -46,7 +46,10 @@ std::vector<ColumnPlan> PlanColumns(std::span<const AggregateSpec> specs, size_t
   }
   std::erase_if(plans, [](const ColumnPlan& plan) { return plan.specs.empty(); });
   for (ColumnPlan& plan : plans) {
-    std::ranges::stable_sort(plan.specs, {}, [&](size_t i) { return specs[i].window; });
+    // From the shortest to lifetime, so that states can be widened.
+    std::ranges::stable_sort(plan.specs, {}, [&](size_t i) {
+      return std::pair(!specs[i].window.has_value(), specs[i].window.value_or(0));
+    });
   }
   return plans;
 }
@@ -183,6 +186,12 @@ class WindowJob {
     const auto end = rows_.times.begin() + rows_.offsets[entity + 1];
     const auto from = std::lower_bound(begin, end, OldestIn(plan.longest, labels_.times[first]));
     const auto to = std::upper_bound(from, end, labels_.times[last - 1]);
+    if (!column.may_have_nulls()) {
+      series->times.assign(from, to);
+      const auto rows = rows_.order.begin() + (from - rows_.times.begin());
+      series->rows.assign(rows, rows + (to - from));
+      return;
+    }
     for (auto time = from; time != to; ++time) {
       const uint32_t row = rows_.order[static_cast<size_t>(time - rows_.times.begin())];
       if (!column.IsValid(row)) continue;
@@ -212,6 +221,7 @@ class WindowJob {
         column.AppendKeys(series->rows, &series->keys);
       }
     }
+    worker->scratch.Forget();
     bool have_windows = false;
     std::optional<int64_t> length;
     for (const size_t i : plan.specs) {
@@ -233,6 +243,15 @@ class WindowJob {
                    const std::vector<int64_t>& times, std::vector<Window>* windows) const {
     windows->clear();
     Window window;
+    if (last - first == 1) {
+      const int64_t time = labels_.times[first];
+      const auto end = std::ranges::upper_bound(times, time);
+      const auto begin = std::lower_bound(times.begin(), end, OldestIn(length, time));
+      windows->push_back({.begin = static_cast<uint32_t>(begin - times.begin()),
+                          .end = static_cast<uint32_t>(end - times.begin()),
+                          .label = labels_.order[first]});
+      return;
+    }
     for (uint32_t i = first; i < last; ++i) {
       const int64_t time = labels_.times[i];
       const int64_t oldest = OldestIn(length, time);

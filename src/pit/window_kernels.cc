@@ -1,7 +1,5 @@
 #include <limits>
 
-#include "pit/exact_sum.h"
-#include "pit/exact_variance.h"
 #include "pit/quantile_internal.h"
 #include "pit/window_kernels_internal.h"
 
@@ -10,10 +8,11 @@ namespace gnomon::pit {
 namespace {
 
 /// Moves a state from window to window, by steps or afresh, whichever touches fewer events, and
-/// calls emit(window) for each that is not empty. A state has Add(position), Remove(position) and
-/// Clear(begin, end), the latter for the events it holds.
+/// calls emit(window) for each that is not empty. A state has Add(position), Remove(position),
+/// Clear(begin, end), which takes the events it holds, and Reset() for events of another series.
 template <typename State, typename Emit>
 Status Slide(std::span<const Window> windows, State* state, const Emit& emit) {
+  state->Reset();
   uint32_t begin = 0;
   uint32_t end = 0;
   for (const Window& window : windows) {
@@ -30,6 +29,25 @@ Status Slide(std::span<const Window> windows, State* state, const Emit& emit) {
   return Status::OK();
 }
 
+/// For one window: goes on from what the state holds of the series when that is the window's end.
+template <typename State, typename Emit>
+Status Widen(const Window& window, Held* held, State* state, const Emit& emit) {
+  if (window.begin == window.end) return Status::OK();
+  if (!held->any || held->end != window.end || held->begin < window.begin) {
+    state->Reset();
+    *held = {.any = true, .begin = window.end, .end = window.end};
+  }
+  while (held->begin > window.begin) state->Add(--held->begin);
+  return emit(window);
+}
+
+template <typename State, typename Emit>
+Status SlideOrWiden(std::span<const Window> windows, Held* held, State* state, const Emit& emit) {
+  if (windows.size() == 1) return Widen(windows.front(), held, state, emit);
+  held->any = false;
+  return Slide(windows, state, emit);
+}
+
 struct WholeSum {
   const Series& series;
   Int128 total = 0;
@@ -37,21 +55,23 @@ struct WholeSum {
   void Add(uint32_t i) { total += WholeOfKey(series.kind, series.keys[i]); }
   void Remove(uint32_t i) { total -= WholeOfKey(series.kind, series.keys[i]); }
   void Clear(uint32_t /*begin*/, uint32_t /*end*/) { total = 0; }
+  void Reset() { total = 0; }
 };
 
 struct RealSum {
   const Series& series;
-  ExactSum total = {};
+  ExactSum& total;
 
   void Add(uint32_t i) { total.Add(RealOfKey(series.keys[i])); }
   void Remove(uint32_t i) { total.Subtract(RealOfKey(series.keys[i])); }
   void Clear(uint32_t /*begin*/, uint32_t /*end*/) { total.Clear(); }
+  void Reset() { total.Clear(); }
 };
 
 template <KeyKind kKind>
 struct Moments {
   const Series& series;
-  ExactVariance total = {};
+  ExactVariance& total;
 
   void Add(uint32_t i) {
     const int64_t key = series.keys[i];
@@ -71,6 +91,7 @@ struct Moments {
     }
   }
   void Clear(uint32_t /*begin*/, uint32_t /*end*/) { total.Clear(); }
+  void Reset() { total.Clear(); }
 };
 
 template <typename Counts>
@@ -83,6 +104,7 @@ struct RankState {
   void Clear(uint32_t begin, uint32_t end) {
     for (uint32_t i = begin; i < end; ++i) Remove(i);
   }
+  void Reset() { counts->Reset(ranks.size()); }
 };
 
 /// What a kernel works on.
@@ -111,16 +133,16 @@ struct Task {
   template <typename Counts>
   RankState<Counts> MakeRankState(Counts* counts) const {
     series.EnsureRanks();
-    counts->Reset(series.ranks.size());
     return {series.ranks, counts};
   }
 };
 
 Status Sum(const Task& task) {
   if (task.series.kind == KeyKind::kReal) {
-    RealSum state{task.series};
-    return Slide(task.windows, &state,
-                 [&](const Window& window) { return task.EmitReal(window, state.total.Round()); });
+    RealSum state{task.series, task.scratch.sum};
+    return SlideOrWiden(task.windows, &task.scratch.held_by_sum, &state, [&](const Window& window) {
+      return task.EmitReal(window, state.total.Round());
+    });
   }
   WholeSum state{task.series};
   return Slide(task.windows, &state, [&](const Window& window) -> Status {
@@ -139,8 +161,8 @@ Status Mean(const Task& task) {
     return static_cast<double>(window.end - window.begin);
   };
   if (task.series.kind == KeyKind::kReal) {
-    RealSum state{task.series};
-    return Slide(task.windows, &state, [&](const Window& window) {
+    RealSum state{task.series, task.scratch.sum};
+    return SlideOrWiden(task.windows, &task.scratch.held_by_sum, &state, [&](const Window& window) {
       return task.EmitReal(window, state.total.Round() / count(window));
     });
   }
@@ -152,20 +174,30 @@ Status Mean(const Task& task) {
 
 template <KeyKind kKind>
 Status Spread(const Task& task) {
-  Moments<kKind> state{task.series};
+  Moments<kKind> state{task.series, task.scratch.moments};
   const int64_t ddof = task.spec.ddof;
-  return Slide(task.windows, &state, [&](const Window& window) {
+  const auto emit = [&](const Window& window) {
     if (state.total.count() <= ddof) return Status::OK();
     const bool root = task.spec.function == AggregateFunction::kStd;
     return task.EmitReal(window,
                          root ? state.total.StandardDeviation(ddof) : state.total.Variance(ddof));
-  });
+  };
+  return SlideOrWiden(task.windows, &task.scratch.held_by_moments, &state, emit);
 }
 
 /// The first position by `before` among those of each window: a deque of those that may yet become
 /// it.
 template <typename Before>
 Status Extreme(const Task& task, const Before& before) {
+  if (task.windows.size() == 1) {
+    const Window& window = task.windows.front();
+    if (window.begin == window.end) return Status::OK();
+    uint32_t first = window.begin;
+    for (uint32_t i = window.begin + 1; i < window.end; ++i) {
+      if (!before(first, i)) first = i;
+    }
+    return task.EmitRow(window, first);
+  }
   std::vector<uint32_t>& deque = task.scratch.deque;
   deque.clear();
   size_t head = 0;
@@ -209,16 +241,17 @@ Status MinOrMax(const Task& task) {
 
 Status CountDistinct(const Task& task) {
   auto state = task.MakeRankState(&task.scratch.distinct);
-  return Slide(task.windows, &state, [&](const Window& window) {
-    return task.EmitInteger(window, state.counts->distinct());
-  });
+  return SlideOrWiden(
+      task.windows, &task.scratch.held_by_distinct, &state,
+      [&](const Window& window) { return task.EmitInteger(window, state.counts->distinct()); });
 }
 
 Status MostFrequent(const Task& task) {
   auto state = task.MakeRankState(&task.scratch.frequency);
-  return Slide(task.windows, &state, [&](const Window& window) {
+  const auto emit = [&](const Window& window) {
     return task.EmitRow(window, task.series.ranks.position_of[state.counts->MostFrequent()]);
-  });
+  };
+  return SlideOrWiden(task.windows, &task.scratch.held_by_frequency, &state, emit);
 }
 
 Status Quantile(const Task& task, double quantile) {
@@ -227,10 +260,11 @@ Status Quantile(const Task& task, double quantile) {
     const uint32_t position = task.series.ranks.position_of[state.counts->Kth(k)];
     return NumberOfKey(task.series.kind, task.series.keys[position]);
   };
-  return Slide(task.windows, &state, [&](const Window& window) {
+  const auto emit = [&](const Window& window) {
     const uint32_t last = window.end - window.begin - 1;
     return task.EmitReal(window, InterpolateQuantile(quantile, last, value));
-  });
+  };
+  return SlideOrWiden(task.windows, &task.scratch.held_by_order, &state, emit);
 }
 
 Status Count(const Task& task) {
@@ -267,6 +301,12 @@ Status LastK(const Task& task, Pass pass) {
 }
 
 }  // namespace
+
+void WindowScratch::Forget() {
+  for (Held* held :
+       {&held_by_sum, &held_by_moments, &held_by_order, &held_by_distinct, &held_by_frequency})
+    held->any = false;
+}
 
 void Series::Clear(KeyKind new_kind) {
   kind = new_kind;

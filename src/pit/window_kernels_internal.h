@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "pit/exact_sum.h"
+#include "pit/exact_variance.h"
 #include "pit/rank_counts_internal.h"
 #include "pit/value_column_internal.h"
 #include "pit/window.h"
@@ -53,12 +55,30 @@ struct Output {
 /// A list's rows can be placed only when the lengths of all lists are known.
 enum class Pass { kValuesAndLengths, kLists };
 
-/// Trees and deques that are reused from entity to entity.
+/// The events of a series that a state holds.
+struct Held {
+  bool any = false;
+  uint32_t begin = 0;
+  uint32_t end = 0;
+};
+
+/// Sums, trees and deques that are reused from entity to entity. Where a series has one label, the
+/// windows of all aggregates end there, so a state of a shorter window is widened for a longer one.
 struct WindowScratch {
+  ExactSum sum;
+  Held held_by_sum;
+  ExactVariance moments;
+  Held held_by_moments;
   OrderCounts order;
+  Held held_by_order;
   DistinctCounts distinct;
+  Held held_by_distinct;
   FrequencyCounts frequency;
+  Held held_by_frequency;
   std::vector<uint32_t> deque;
+
+  /// Another series follows.
+  void Forget();
 };
 
 /// Writes the value of every window's label. Empty windows are left as they are: null, or 0 for
