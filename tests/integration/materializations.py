@@ -194,6 +194,55 @@ def check_changed_source(folder: pathlib.Path) -> None:
     assert fares == weeks == [5 + key for key in range(KEYS)], answer
 
 
+def write_lists(folder: pathlib.Path, changes: dict) -> None:
+    """JSON lines; `changes` by key."""
+    rows = [{"driver_id": key, "fare": key, "tags": ["a"], "event_timestamp": "2026-01-02T00:00:00Z",
+             **changes.get(key, {})} for key in range(KEYS)]
+    (folder / "trips.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+
+
+def check_failed_rows(folder: pathlib.Path, layout: str) -> None:
+    """Rows that cannot be written are all counted, the first ones named; nothing behind the last commit is visible."""
+    folder.mkdir()
+    (folder / "feature_store.yaml").write_text(
+        STORE.format(registry="data/registry.db", batch=COMMIT).replace("online.db", f"online.db, layout: {layout}"))
+    features = FEATURES.replace("trips.csv", "trips.jsonl").replace("dtype: Float64}", "dtype: Float64}, "
+                                                                   "{name: tags, dtype: Array(String)}")
+    (folder / "features.yaml").write_text(features)
+    write_lists(folder, {0: {"fare": 0.5}})
+    run("-c", folder, "apply")
+
+    def fail_with(view: str, rows: int, first: int, changes: dict, says: list) -> None:
+        write_lists(folder, changes)
+        error = fail("-c", folder, "materialize", *INTERVAL, "-v", view, code=USER, says=says)
+        assert "row " not in error and "rows " in error, error
+        (job,) = [each for each in jobs(folder, "--view", view) if each["state"] == "failed"]
+        assert job["failed_rows"] == rows and job["rows"] <= first and says[0] in job["error"], job
+        assert layout == "feast" or len(rows_of(folder, view)) == job["rows"], job
+        assert not job["progress"][0]["done"], job
+        watermarks = {each["view"]: each["watermark"] for each in json.loads(run("-c", folder, "status", "--json"))["views"]}
+        assert watermarks[view] is None, watermarks
+        assert f'"failed_rows": {rows}' in run("-c", folder, "materializations", "show", job["job"])
+
+    # A double holds no such number.
+    wide = {key: {"fare": 2**53 + 1} for key in (40, 41, 42, 90)}
+    for view in ("first", "second"):
+        fail_with(view, 4, 40 if view == "first" else KEYS - 4, wide,
+                  ["4 rows cannot be written: driver_id = ", "column 'fare' of data source 'trips'",
+                   "9007199254740993; driver_id = 4", "; and 1 more", "gnomon validate"])
+        write_lists(folder, {0: {"fare": 0.5}})
+        run("-c", folder, "materialize", *INTERVAL, "-v", view)
+    run("-c", folder, "teardown")
+    run("-c", folder, "apply")
+    nulls = {key: {"tags": ["a", None]} for key in (40, 60)}
+    if layout == "feast":
+        fail_with("first", 2, 40, nulls,
+                  ["2 rows cannot be written: driver_id = 40: feature 'tags' of view 'first'", "; driver_id = 60: "])
+    else:
+        write_lists(folder, nulls)
+        run("-c", folder, "materialize", *INTERVAL)
+
+
 def check_apply_losses(folder: pathlib.Path) -> None:
     """Nothing that cannot be brought back goes without --yes."""
     run("-c", folder, "materialize", *INTERVAL)
@@ -242,6 +291,8 @@ with temporary_folder() as temporary:
                              (10, sqlite_registry)):
         check_resume(make_repository(temporary / f"killed{number}", registry), expected, number)
     check_changed_source(make_repository(temporary / "changed"))
+    for layout in ("packed", "feast"):
+        check_failed_rows(temporary / layout, layout)
     check_apply_losses(make_repository(temporary / "losses", sqlite_registry))
     check_doctor(make_repository(temporary / "doctor"))
 print("materialization jobs are kept, cancelled, refused and resumed; apply asks; doctor finds what is wrong")

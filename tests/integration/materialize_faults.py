@@ -2,14 +2,15 @@
 """`materialize` into PostgreSQL and Redis, in both layouts, is killed at every fault point that it passes, and completed
 by a second run: what psql and redis-cli see is then that of a run that was never disturbed.
 
-materialize_faults.py GNOMON. (interruption.py does the same for SQLite, at every pass.)
+materialize_faults.py GNOMON. (interruption.py does the same for SQLite, at every pass.) Rows from a database, too.
 """
 
 import json
 import pathlib
+import sqlite3
 
 from online_dumps import PROJECT, PostgresStore, RedisStore
-from program import KILLED, SUCCESS, USER, describe, execute, fail, run, temporary_folder
+from program import EXHAUSTED, KILLED, SUCCESS, USER, describe, execute, fail, run, temporary_folder
 from services import Postgres, Redis
 
 KEYS, COMMIT = 40, 16
@@ -85,6 +86,85 @@ def check_kills(temporary: pathlib.Path, store, layout: str, points: list, passe
     return kills
 
 
+def check_database_source(temporary: pathlib.Path, store, source: str, offline: str) -> None:
+    """A database does not say whether its rows are those of before: a killed view is written from its beginning."""
+
+    def make(name: str) -> pathlib.Path:
+        folder = make_repository(temporary / f"{source.split(',')[0]}_{name}", store, "packed")
+        with (folder / "feature_store.yaml").open("a") as settings:
+            settings.write(f"offline_store: {{{offline}}}\n")
+        features = FEATURES.replace("type: file, path: trips.csv", f"type: {source}").replace(" sink_source: kept,", "")
+        (folder / "features.yaml").write_text("\n".join(line for line in features.splitlines() if "name: kept" not in line))
+        run("-c", folder, "apply", "--yes")
+        return folder
+
+    reference = make("clean")
+    run("-c", reference, "materialize", *INTERVAL)
+    clean = store.dump(reference, VIEWS)
+    assert {len(rows) for rows in clean.values()} == {KEYS}, clean
+    for point in ("materialize.before_commit:3", "materialize.before_watermark:2"):
+        folder = make(point.replace(":", "_"))
+        result = execute("-c", folder, "materialize", *INTERVAL, fault=f"{point}:kill")
+        assert result.returncode == KILLED, describe(["materialize"], result)
+        check_after_kill(folder, store, clean, point)
+        answer = execute("-c", folder, "materialize", *INTERVAL, "--json", "--log-level", "info")
+        assert "does not tell whether it has changed" in answer.stderr, describe(["materialize"], answer)
+        assert json.loads(answer.stdout)["resumed"] == 1 and json.loads(answer.stdout)["rows"] == 2 * KEYS, answer
+        assert store.dump(folder, VIEWS) == clean, f"{point}: the second run differs from an undisturbed one"
+
+
+def check_spilling(temporary: pathlib.Path, store) -> None:
+    """Little memory: the events are spilled, and the kill comes while they are."""
+    keys = 5000
+    clean = None
+    for name, settings in (("plenty", ""), ("little", "memory_limit: 1MiB\n")):
+        folder = make_repository(temporary / name, store, "packed")
+        with (folder / "feature_store.yaml").open("a") as file:
+            file.write(settings)
+        rows = [f"{key},{key + day},n{key},2026-01-0{day}T00:00:00Z" for day in (1, 2, 3, 4) for key in range(keys)]
+        (folder / "trips.csv").write_text("driver_id,fare,note,event_timestamp\n" + "\n".join(rows) + "\n")
+        command = ("-c", folder, "materialize", *INTERVAL, "-v", "window")
+        if clean is None:
+            run(*command)
+            clean = store.dump(folder, VIEWS)
+            assert len(clean["window", "packed"]) == keys, clean.keys()
+            continue
+        result = execute(*command, fault="spill.write:1:kill")
+        assert result.returncode == KILLED, describe(command, result)
+        assert store.dump(folder, VIEWS) == {}
+        run(*command)
+        assert store.dump(folder, VIEWS) == clean
+
+
+def check_full_redis(temporary: pathlib.Path, store) -> None:
+    """No memory for more rows: the job fails and says so, readers still get what there is; later it is completed."""
+    folder = make_repository(temporary / "full", store, "packed")
+    run("-c", folder, "materialize", "2026-01-01", "2026-01-02")
+    store.server.cli("CONFIG", "SET", "maxmemory", "1")
+    error = fail("-c", folder, "materialize", *INTERVAL, code=EXHAUSTED,
+                 says=["materialize latest: ", store.server.address, "maxmemory"])
+    assert "OOM" in error, error
+    (job,) = [each for each in json.loads(run("-c", folder, "materializations", "list", "--json")) if each["error"]]
+    assert job["state"] == "failed" and "OOM" in job["error"], job
+    read = ("-c", folder, "get-online-features", "-f", "latest:fare", "-e", '[{"driver_id": 1}]', "--json")
+    assert json.loads(run(*read))["results"][-1]["values"] == [2], run(*read)
+    store.server.cli("CONFIG", "SET", "maxmemory", "0")
+    run("-c", folder, "materialize", *INTERVAL)
+    assert json.loads(run(*read))["results"][-1]["values"] == [4], run(*read)
+
+
+def fill_databases(temporary: pathlib.Path, postgres) -> None:
+    rows = [f"({key}, {key + day}, 'n{key}', '2026-01-0{day} 00:00:00')" for day in (1, 3) for key in range(KEYS)]
+    insert = f"INSERT INTO trips VALUES {', '.join(rows)}"
+    postgres.sql("CREATE SCHEMA source; SET search_path = source; CREATE TABLE trips (driver_id bigint, fare float8, "
+                 f"note text, event_timestamp timestamptz); {insert}")
+    database = sqlite3.connect(temporary / "trips.db")
+    with database:
+        database.execute("CREATE TABLE trips (driver_id INTEGER, fare REAL, note TEXT, event_timestamp TIMESTAMP)")
+        database.execute(insert)
+    database.close()
+
+
 with temporary_folder() as temporary, Postgres() as postgres, Redis() as redis:
     kills = 0
     every = fault_points()
@@ -96,4 +176,10 @@ with temporary_folder() as temporary, Postgres() as postgres, Redis() as redis:
                              {"materialize.after_commit": 2, "materialize.before_commit": 3, "registry.before_write": 3,
                               "materialize.before_watermark": 2})
     assert kills == 34, kills
+    check_spilling(temporary, RedisStore(redis))
+    check_full_redis(temporary, RedisStore(redis))
+    fill_databases(temporary, postgres)
+    check_database_source(temporary, PostgresStore(postgres), "postgres, table: source.trips",
+                          f"type: postgres, {postgres.yaml}")
+    check_database_source(temporary, RedisStore(redis), f"sqlite, path: {temporary}/trips.db, table: trips", "type: file")
 print(f"materialize was killed {kills} times, and completed by a second run")

@@ -28,6 +28,8 @@ class BoundedCommits {
   Status Write(const OnlineRows& rows);
   /// The last commit.
   Status Finish();
+  /// Forgets what is not committed; nothing can be written then.
+  void Abandon() { writer_.reset(); }
 
   /// Written by now, with those of an earlier run.
   int64_t rows() const { return rows_; }

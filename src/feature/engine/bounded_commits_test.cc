@@ -1,5 +1,6 @@
 #include "feature/engine/bounded_commits.h"
 
+#include <functional>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -9,6 +10,8 @@
 #include <arrow/type.h>
 #include <doctest/doctest.h>
 
+#include "base/text.h"
+#include "feature/engine/failed_rows.h"
 #include "feature/engine/online_blocks.h"
 #include "tests/support/status.h"
 
@@ -16,11 +19,14 @@ namespace gnomon::feature {
 namespace {
 
 using test::RequireOk;
+using test::ValueOf;
 
-/// Keeps the keys of committed rows; nothing else of a store is asked for.
+/// Keeps the keys of committed rows; nothing else of a store is asked for. Rows that are refused
+/// are found from the last one on, as a store looks at them in its own order.
 class KeyStore : public OnlineStore {
  public:
   std::vector<std::string> keys;
+  std::function<bool(std::string_view key)> refuses = [](std::string_view) { return false; };
   std::vector<size_t> commits;  ///< keys after each
 
   Status Prepare(const Context&, std::span<const OnlineTable>) override { return Status::OK(); }
@@ -47,6 +53,12 @@ class KeyStore : public OnlineStore {
    public:
     explicit Writer(KeyStore* store) : store_(store) {}
     Status Write(const Context&, const OnlineRows& rows) override {
+      for (size_t row = rows.keys.size(); row-- > 0;) {
+        if (!store_->refuses(rows.keys[row])) continue;
+        return MakeError(ErrorKind::kUser, Concat("odd value in row ", row),
+                         {.file = {}, .line = 0, .column = 0, .row = static_cast<int64_t>(row)},
+                         "make it even");
+      }
       open_.insert(open_.end(), rows.keys.begin(), rows.keys.end());
       CHECK(rows.values->num_rows() == static_cast<int64_t>(rows.keys.size()));
       CHECK(rows.event_times.size() == rows.keys.size());
@@ -100,9 +112,10 @@ struct Run {
     ProgressPhase phase(nullptr, "test", 0, "keys");
     BoundedCommits commits(context, store, table, options);
     RequireOk(commits.Begin());
+    FailedRows failed;
     RequireOk(WriteBlocks(
         context, Blocks(sizes), 0, committed, std::min(kOnlineBatchRows, rows_per_commit),
-        [&](const OnlineRows& batch) { return commits.Write(batch); }, &phase));
+        [&](const OnlineRows& batch) { return commits.Write(batch); }, &failed, &phase));
     RequireOk(commits.Finish());
     rows = commits.rows();
   }
@@ -140,6 +153,57 @@ TEST_CASE("a run behind committed rows writes the others, wherever it begins") {
                      whole.store.keys.begin() + committed, whole.store.keys.end()));
     if (!rest.told.empty()) CHECK(rest.told.front() > committed);
   }
+}
+
+TEST_CASE("rows that a store refuses are counted, and nothing is committed") {
+  KeyStore store;
+  FailedRows failed;
+  const auto find = [&](int64_t num_rows) {
+    const auto block = ValueOf(Blocks({num_rows})());
+    OnlineRows rows{.keys = {},
+                    .event_times = block->event_times,
+                    .created_times = block->created_times,
+                    .values = block->values};
+    size_t begin = 0;
+    for (const size_t end : block->key_ends) {
+      rows.keys.push_back(std::string_view(block->key_bytes).substr(begin, end - begin));
+      begin = end;
+    }
+    RequireOk(FindUnwritable({}, store, {}, rows, &failed));
+  };
+  find(600);
+  CHECK(failed.count() == 0);
+  CHECK_OK(failed.ToStatus());
+  store.refuses = [](std::string_view key) { return key.ends_with("77"); };
+  find(600);
+  CHECK(failed.count() == 6);
+  const Status status = failed.ToStatus();
+  CHECK_ERROR(status, ErrorKind::kUser, "6 rows cannot be written: entity key 0x");
+  CHECK(status.message().find(": odd value; ") != std::string::npos);
+  CHECK(status.message().ends_with("; and 3 more"));
+  CHECK(HintOf(status) == "make it even");
+  store.refuses = [](std::string_view) { return true; };
+  find(3000);
+  CHECK(failed.count() == FailedRows::kMostCounted);
+  CHECK(failed.ToStatus().message().starts_with("at least 1000 rows cannot be written: "));
+  CHECK(store.commits.empty());
+}
+
+TEST_CASE("any other error of a store ends the search for rows that it refuses") {
+  class Broken : public KeyStore {
+    Result<std::unique_ptr<OnlineWriter>> BeginWrite(const Context&, const OnlineTable&) override {
+      return Error(ErrorKind::kUnavailable, "gone");
+    }
+  };
+  Broken store;
+  FailedRows failed;
+  const auto block = ValueOf(Blocks({1})());
+  const OnlineRows rows{.keys = {"0"},
+                        .event_times = block->event_times,
+                        .created_times = block->created_times,
+                        .values = block->values};
+  CHECK_ERROR(FindUnwritable({}, store, {}, rows, &failed), ErrorKind::kUnavailable, "gone");
+  CHECK(failed.count() == 0);
 }
 
 }  // namespace gnomon::feature

@@ -27,12 +27,6 @@ int64_t WidthOf(const arrow::DataType& type) {
   return type.byte_width() > 0 ? type.byte_width() : kVariableWidth;
 }
 
-std::vector<std::string> FeatureNames(const FeatureView& view) {
-  std::vector<std::string> names;
-  for (const Field& field : view.schema) names.push_back(field.name);
-  return names;
-}
-
 }  // namespace
 
 Result<EntityKeyEncoder> EntityKeysOf(const Definitions& definitions, const FeatureView& view) {
@@ -43,14 +37,21 @@ Result<EntityKeyEncoder> EntityKeysOf(const Definitions& definitions, const Feat
   return EntityKeyEncoder::Make(std::move(join_keys), std::move(types));
 }
 
-Result<std::unique_ptr<LatestMaterialization>> LatestMaterialization::Make(
+std::vector<std::string> LatestFeatures(const FeatureView& view) {
+  std::vector<std::string> names;
+  for (const Field& field : view.schema) names.push_back(field.name);
+  return names;
+}
+
+Result<std::unique_ptr<ViewBlocks>> LatestMaterialization::Open(
     const Context& context, const Definitions& definitions, const FeatureView& view,
-    const OfflineStore& store, int64_t start, int64_t end, MaterializationResult* result) {
-  const std::vector<std::string> names = FeatureNames(view);
+    const OfflineStore& store, const SharedSources& sources, int64_t start, int64_t end) {
+  const std::vector<std::string> names = LatestFeatures(view);
   const SourceRange range{.min = start, .max = end, .created_before = {}};
   SourceReads reads;
-  GNOMON_ASSIGN_OR_RETURN(
-      ViewSource source, ViewSource::Open(context, definitions, view, store, names, range, &reads));
+  GNOMON_ASSIGN_OR_RETURN(ViewSource source,
+                          ViewSource::Open(context, definitions, view, store, names, range, &reads,
+                                           sources.TableOf(view)));
   GNOMON_ASSIGN_OR_RETURN(EntityKeyEncoder encoder, EntityKeysOf(definitions, view));
   std::unique_ptr<LatestMaterialization> made(
       new LatestMaterialization(context, std::move(source), std::move(encoder)));
@@ -58,16 +59,23 @@ Result<std::unique_ptr<LatestMaterialization>> LatestMaterialization::Make(
   made->row_bytes_ = kVariableWidth;
   for (const int column : made->features_)
     made->row_bytes_ += 2 * WidthOf(*made->source_.table()->schema()->field(column)->type());
-
-  GNOMON_ASSIGN_OR_RETURN(made->newest_, NewestRows::Make(context, made->source_));
-  ViewScanStats stats;
-  GNOMON_RETURN_NOT_OK(ScanView(
-      context, made->source_, ScanOf(range),
-      [&](const ViewBatch& batch) { return made->newest_->Add(batch); }, &stats));
-  made->newest_->Finish();
-  result->source_rows = stats.rows;
-  result->skipped_rows = stats.null_times + made->newest_->null_keys();
+  LatestMaterialization* const self = made.get();
+  made->pass_.emplace(
+      made->context_, made->source_, ScanOf(range),
+      [self](const ViewBatch& batch) { return self->newest_->Add(batch); },
+      [self] {
+        self->newest_.reset();
+        return NewestRows::Make(self->context_, self->source_).Value(&self->newest_);
+      });
   return made;
+}
+
+Status LatestMaterialization::FinishPass(MaterializationResult* result) {
+  newest_->Finish();
+  const ViewScanStats stats = pass_->stats();
+  result->source_rows = stats.rows;
+  result->skipped_rows = stats.null_times + newest_->null_keys();
+  return Status::OK();
 }
 
 /// Whole batches, so that the memory limit does not change what is written together.
@@ -85,20 +93,14 @@ Result<std::optional<OnlineBlock>> LatestMaterialization::NextBlock() {
   OnlineBlock block;
   block.memory = MemoryReservation(context_.memory);
   GNOMON_RETURN_NOT_OK(block.memory.Grow(static_cast<int64_t>(count) * row_bytes_));
-  std::vector<int64_t> numbers;
-  for (const NewestRow& row : std::span(rows).subspan(next_row_, count)) {
-    numbers.push_back(row.number);
-    // Rounded up, so that "not after t" holds for microseconds exactly when it holds for the time.
-    block.event_times.push_back(
-        pit::CeilToUnit(pit::ToNanos(row.time, source_.time_unit()), kMicro));
-    const bool created = row.created != std::numeric_limits<int64_t>::min();
-    block.created_times.push_back(
-        created ? pit::FloorToUnit(pit::ToNanos(row.created, source_.created_unit()), kMicro)
-                : row.created);
-  }
+  const auto wanted = std::span(rows).subspan(next_row_, count);
   next_row_ += count;
-  GNOMON_RETURN_NOT_OK(AddKeys(numbers, &block));
-  GNOMON_RETURN_NOT_OK(AddFeatures(numbers, &block));
+  Status added = AddRows(wanted, &block);
+  if (IsOfOneRow(added)) {
+    GNOMON_ASSIGN_OR_RETURN(const auto writable, FindWritable(wanted, &block.failed));
+    added = AddRows(writable, &block);
+  }
+  GNOMON_RETURN_NOT_OK(added);
   const int64_t bytes = arrow::util::TotalBufferSize(*block.values) +
                         static_cast<int64_t>(block.key_bytes.capacity()) +
                         static_cast<int64_t>(count) * kVariableWidth;
@@ -107,23 +109,72 @@ Result<std::optional<OnlineBlock>> LatestMaterialization::NextBlock() {
   return block;
 }
 
+/// Puts the rows in place of what the block has.
+Status LatestMaterialization::AddRows(std::span<const NewestRow> rows, OnlineBlock* block) const {
+  std::vector<int64_t> numbers;
+  block->key_bytes.clear();
+  block->key_ends.clear();
+  block->event_times.clear();
+  block->created_times.clear();
+  for (const NewestRow& row : rows) {
+    numbers.push_back(row.number);
+    // Rounded up, so that "not after t" holds for microseconds exactly when it holds for the time.
+    block->event_times.push_back(
+        pit::CeilToUnit(pit::ToNanos(row.time, source_.time_unit()), kMicro));
+    const bool created = row.created != std::numeric_limits<int64_t>::min();
+    block->created_times.push_back(
+        created ? pit::FloorToUnit(pit::ToNanos(row.created, source_.created_unit()), kMicro)
+                : row.created);
+  }
+  GNOMON_RETURN_NOT_OK(AddKeys(numbers, block));
+  return AddFeatures(numbers, block);
+}
+
+/// The rows whose key and features have the view's types; the others go to `failed`.
+Result<std::vector<NewestRow>> LatestMaterialization::FindWritable(std::span<const NewestRow> rows,
+                                                                   FailedRows* failed) const {
+  std::vector<int64_t> numbers;
+  for (const NewestRow& row : rows) numbers.push_back(row.number);
+  GNOMON_ASSIGN_OR_RETURN(const auto keys,
+                          GatherViewRows(context_, source_, source_.keys(), numbers));
+  GNOMON_ASSIGN_OR_RETURN(const auto columns,
+                          GatherViewRows(context_, source_, features_, numbers));
+  std::vector<Status> why(rows.size());
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const Field& field = source_.view().schema[i];
+    GNOMON_RETURN_NOT_OK(FindUncastable(source_.view(), field.name, columns[i], field.dtype, &why));
+  }
+  std::vector<NewestRow> writable;
+  std::string key;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    key.clear();
+    const Status encoded = encoder_.Encode(keys, static_cast<int64_t>(i), &key).status();
+    if (!encoded.ok()) {
+      failed->Add(PlaceOf(numbers[i]), encoded);
+    } else if (!why[i].ok()) {
+      failed->Add(DescribeEntityKey(key), why[i]);
+    } else {
+      writable.push_back(rows[i]);
+    }
+  }
+  return writable;
+}
+
 Status LatestMaterialization::AddKeys(std::span<const int64_t> numbers, OnlineBlock* block) const {
   GNOMON_ASSIGN_OR_RETURN(const auto keys,
                           GatherViewRows(context_, source_, source_.keys(), numbers));
   for (size_t i = 0; i < numbers.size(); ++i) {
     const auto row = static_cast<int64_t>(i);
     const Status encoded = encoder_.Encode(keys, row, &block->key_bytes).status();
-    if (!encoded.ok()) {
-      return WithContext(encoded, Concat("row ", RowInTable(numbers[i]), " of data source ",
-                                         Quoted(source_.source().name)));
-    }
+    if (!encoded.ok()) return WithContext(encoded, PlaceOf(numbers[i]));
     block->key_ends.push_back(block->key_bytes.size());
   }
   return Status::OK();
 }
 
-int64_t LatestMaterialization::RowInTable(int64_t number) const {
-  return FirstRowOf(*source_.table(), number >> 32) + (number & 0xffff'ffff);
+std::string LatestMaterialization::PlaceOf(int64_t number) const {
+  const int64_t row = FirstRowOf(*source_.table(), number >> 32) + (number & 0xffff'ffff);
+  return Concat("row ", row, " of data source ", Quoted(source_.source().name));
 }
 
 Status LatestMaterialization::AddFeatures(std::span<const int64_t> numbers,

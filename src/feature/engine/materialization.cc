@@ -9,12 +9,16 @@
 #include <arrow/type.h>
 
 #include "base/fault.h"
+#include "base/log.h"
+#include "base/memory.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "feature/engine/bounded_commits.h"
+#include "feature/engine/failed_rows.h"
 #include "feature/engine/latest_materialization.h"
 #include "feature/engine/online_blocks.h"
 #include "feature/engine/retrieval.h"
+#include "feature/engine/view_blocks.h"
 #include "feature/engine/window_materialization.h"
 #include "feature/online/online_reader.h"
 
@@ -44,36 +48,142 @@ Status WriteSink(const Context& context, const Definitions& definitions, const F
   return FaultPoint("materialize.after_sink", context.stop);
 }
 
-/// What is to be written: the first pass is done.
-struct Blocks {
-  NextOnlineBlock next;
-  int64_t num_rows = 0;   ///< 0: not known yet
-  int64_t skip_rows = 0;  ///< of `next`
-};
-
-Result<Blocks> LatestBlocks(const Context& context, const Definitions& definitions,
-                            const FeatureView& view, const OfflineStore& offline, int64_t start,
-                            int64_t end, int64_t committed_rows, MaterializationResult* result) {
-  GNOMON_ASSIGN_OR_RETURN(
-      std::shared_ptr<LatestMaterialization> latest,
-      LatestMaterialization::Make(context, definitions, view, offline, start, end, result));
-  latest->Skip(committed_rows);
-  return Blocks{.next = [latest] { return latest->NextBlock(); }, .num_rows = latest->num_rows()};
-}
-
-Result<Blocks> WindowBlocks(const Context& context, const Definitions& definitions,
-                            const OnlineTable& table, const FeatureView& view,
-                            const OfflineStore& offline, int64_t end, int64_t value_count_bytes,
-                            int64_t committed_rows, MaterializationResult* result) {
-  GNOMON_ASSIGN_OR_RETURN(std::shared_ptr<WindowMaterialization> windows,
-                          WindowMaterialization::Make(context, definitions, table, view, offline,
-                                                      end, value_count_bytes, result));
-  return Blocks{.next = [windows] { return windows->NextBlock(); },
-                .num_rows = 0,
-                .skip_rows = committed_rows};
+/// Writes the blocks in commits; returns how many rows there are now. After a row that cannot be
+/// written the others are only tried.
+Result<int64_t> WriteAll(const Context& context, OnlineStore& online, const OnlineTable& table,
+                         int64_t end, int64_t skip_rows, const NextOnlineBlock& next,
+                         const MaterializationOptions& options, ProgressPhase* phase) {
+  BoundedCommits commits(context, online, table, options);
+  GNOMON_RETURN_NOT_OK(commits.Begin());
+  if (options.failure != nullptr) options.failure->began_to_write = true;
+  FailedRows failed;
+  const auto write = [&](const OnlineRows& rows) -> Status {
+    if (failed.count() == 0) {
+      const Status written = commits.Write(rows);
+      if (!IsOfOneRow(written)) return written;
+    }
+    commits.Abandon();
+    return FindUnwritable(context, online, table, rows, &failed);
+  };
+  const Status written =
+      WriteBlocks(context, next, end, skip_rows,
+                  std::min(kOnlineBatchRows, options.rows_per_commit), write, &failed, phase);
+  if (options.failure != nullptr) options.failure->failed_rows = failed.count();
+  GNOMON_RETURN_NOT_OK(failed.ToStatus());
+  GNOMON_RETURN_NOT_OK(written);
+  GNOMON_RETURN_NOT_OK(commits.Finish());
+  return commits.rows();
 }
 
 }  // namespace
+
+SharedMaterialization::SharedMaterialization(const Context& context, const Definitions& definitions,
+                                             const std::string& project,
+                                             std::vector<ViewInterval> views,
+                                             const OfflineStore& offline, int64_t value_count_bytes)
+    : context_(context),
+      definitions_(definitions),
+      project_(project),
+      offline_(offline),
+      value_count_bytes_(value_count_bytes),
+      views_(std::move(views)),
+      blocks_(views_.size()) {}
+
+SharedMaterialization::~SharedMaterialization() = default;
+
+Result<std::unique_ptr<ViewBlocks>> SharedMaterialization::Open(
+    const ViewInterval& interval) const {
+  const FeatureView& view = *interval.view;
+  if (!view.is_window()) {
+    return LatestMaterialization::Open(context_, definitions_, view, offline_, sources_,
+                                       interval.start, interval.end);
+  }
+  GNOMON_ASSIGN_OR_RETURN(const OnlineTable table, OnlineTableOf(project_, view));
+  return WindowMaterialization::Open(context_, definitions_, table, view, offline_, sources_,
+                                     interval.end, value_count_bytes_);
+}
+
+Status SharedMaterialization::TryReadTogether() {
+  std::vector<SourceUse> uses;
+  for (const ViewInterval& interval : views_) {
+    const FeatureView& view = *interval.view;
+    if (view.is_window()) {
+      uses.push_back({&view, AggregatedColumns(view), RangeUntil(view, interval.end)});
+    } else {
+      uses.push_back({&view,
+                      LatestFeatures(view),
+                      {.min = interval.start, .max = interval.end, .created_before = {}}});
+    }
+  }
+  GNOMON_ASSIGN_OR_RETURN(sources_, SharedSources::Open(context_, definitions_, offline_, uses));
+  std::vector<ViewPass*> passes;
+  for (size_t place = 0; place < views_.size(); ++place) {
+    GNOMON_ASSIGN_OR_RETURN(blocks_[place], Open(views_[place]));
+    passes.push_back(&blocks_[place]->pass());
+  }
+  return RunPasses(context_, passes);
+}
+
+/// Forgets what was read of the last views until half of the memory is there for writing the first.
+void SharedMaterialization::LeaveHalf() {
+  const MemoryBudget* const budget = context_.memory;
+  if (budget == nullptr || budget->limit() == 0) return;
+  for (size_t place = blocks_.size(); place-- > 1 && budget->used() > budget->limit() / 2;)
+    blocks_[place].reset();
+}
+
+/// Only of views that have one source, and more than one of them.
+Status SharedMaterialization::ReadTogether() {
+  if (std::exchange(tried_together_, true) || views_.size() < 2) return Status::OK();
+  for (const ViewInterval& interval : views_) {
+    if (interval.view->is_derived() || interval.view->source != views_[0].view->source)
+      return Error(ErrorKind::kInternal,
+                   "views that do not share a source are materialized as one");
+  }
+  const Status status = TryReadTogether();
+  scans_ = 1;
+  if (status.ok()) {
+    LeaveHalf();
+    return status;
+  }
+  GNOMON_RETURN_NOT_OK(context_.Check());
+  LogInfo("feature", Concat("data source ", views_[0].view->source, " is read view by view"),
+          {{"because", status.message()}});
+  for (auto& blocks : blocks_) blocks.reset();
+  sources_ = SharedSources();
+  return Status::OK();
+}
+
+Result<MaterializationResult> SharedMaterialization::Write(size_t place, OnlineStore& online,
+                                                           const MaterializationOptions& options) {
+  MaterializationResult result;
+  const ViewInterval& interval = views_[place];
+  const FeatureView& view = *interval.view;
+  GNOMON_ASSIGN_OR_RETURN(const OnlineTable table, OnlineTableOf(project_, view));
+  GNOMON_RETURN_NOT_OK(ReadTogether());
+  std::unique_ptr<ViewBlocks> blocks = std::move(blocks_[place]);
+  if (blocks == nullptr) {
+    GNOMON_ASSIGN_OR_RETURN(blocks, Open(interval));
+    const ViewSource& source = blocks->pass().source();
+    ++scans_;
+    GNOMON_RETURN_NOT_OK(source.WithoutMemory(RunPasses(context_, {&blocks->pass()})));
+  }
+  result.scans = std::exchange(scans_, 0);
+  GNOMON_RETURN_NOT_OK(blocks->FinishPass(&result));
+  const int64_t skip_rows = blocks->Skip(options.committed_rows);
+  if (!view.sink_source.empty()) {
+    GNOMON_RETURN_NOT_OK(
+        WriteSink(context_, definitions_, view, offline_, interval.start, interval.end));
+  }
+  ProgressPhase phase(context_.progress, Concat("materialize ", view.name), blocks->num_rows(),
+                      "keys");
+  GNOMON_RETURN_NOT_OK(FaultPoint("materialize.before_write", context_.stop));
+  phase.Advance(options.committed_rows - skip_rows);
+  GNOMON_ASSIGN_OR_RETURN(result.rows, WriteAll(
+                                           context_, online, table, interval.end, skip_rows,
+                                           [&] { return blocks->NextBlock(); }, options, &phase));
+  return result;
+}
 
 Result<MaterializationResult> MaterializeView(const Context& context,
                                               const Definitions& definitions,
@@ -81,32 +191,9 @@ Result<MaterializationResult> MaterializeView(const Context& context,
                                               const OfflineStore& offline, OnlineStore& online,
                                               int64_t start, int64_t end,
                                               const MaterializationOptions& options) {
-  MaterializationResult result;
-  GNOMON_ASSIGN_OR_RETURN(const OnlineTable table, OnlineTableOf(project, view));
-  Blocks blocks;
-  if (view.is_window()) {
-    GNOMON_ASSIGN_OR_RETURN(
-        blocks, WindowBlocks(context, definitions, table, view, offline, end,
-                             options.value_count_bytes, options.committed_rows, &result));
-  } else {
-    GNOMON_ASSIGN_OR_RETURN(blocks, LatestBlocks(context, definitions, view, offline, start, end,
-                                                 options.committed_rows, &result));
-  }
-  if (!view.sink_source.empty()) {
-    GNOMON_RETURN_NOT_OK(WriteSink(context, definitions, view, offline, start, end));
-  }
-  ProgressPhase phase(context.progress, Concat("materialize ", view.name), blocks.num_rows, "keys");
-  GNOMON_RETURN_NOT_OK(FaultPoint("materialize.before_write", context.stop));
-  phase.Advance(options.committed_rows - blocks.skip_rows);
-  BoundedCommits commits(context, online, table, options);
-  GNOMON_RETURN_NOT_OK(commits.Begin());
-  GNOMON_RETURN_NOT_OK(WriteBlocks(
-      context, blocks.next, end, blocks.skip_rows,
-      std::min(kOnlineBatchRows, options.rows_per_commit),
-      [&](const OnlineRows& rows) { return commits.Write(rows); }, &phase));
-  GNOMON_RETURN_NOT_OK(commits.Finish());
-  result.rows = commits.rows();
-  return result;
+  SharedMaterialization alone(context, definitions, project, {{&view, start, end}}, offline,
+                              options.value_count_bytes);
+  return alone.Write(0, online, options);
 }
 
 }  // namespace gnomon::feature

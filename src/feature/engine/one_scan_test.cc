@@ -6,6 +6,7 @@
 
 #include <arrow/array.h>
 #include <arrow/builder.h>
+#include <arrow/record_batch.h>
 #include <arrow/table.h>
 #include <arrow/type.h>
 #include <doctest/doctest.h>
@@ -13,7 +14,9 @@
 #include "base/config.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "feature/engine/materialization.h"
 #include "feature/engine/retrieval.h"
+#include "feature/online/online_reader.h"
 #include "table/file.h"
 #include "tests/support/status.h"
 #include "tests/support/table.h"
@@ -57,6 +60,8 @@ feature_views:
     transformations: {double: amount * 2}
     aggregations:
       - {column: double, function: std, time_window: 10d, name: std_10d}
+  - {name: by_id, entities: [id], source: events, schema: [{name: amount, dtype: Float64}]}
+  - {name: by_id_too, entities: [id], source: events, schema: [{name: amount, dtype: Float64}]}
   - name: ever
     entities: [shop]
     source: events
@@ -238,6 +243,91 @@ void CheckAsAlone(const World& world, const arrow::Table& together,
   }
 }
 
+/// Keeps what is written.
+class MemoryStore : public OnlineStore {
+ public:
+  struct Row {
+    std::string view;
+    std::string key;
+    int64_t event_time;
+    std::shared_ptr<arrow::RecordBatch> values;
+
+    bool operator==(const Row& other) const {
+      return view == other.view && key == other.key && event_time == other.event_time &&
+             values->Equals(*other.values);
+    }
+  };
+  std::vector<Row> rows;
+
+  Status Prepare(const Context&, std::span<const OnlineTable>) override { return Status::OK(); }
+  Status DropExcept(const Context&, const std::string&, std::span<const std::string>) override {
+    return Status::OK();
+  }
+  Status Teardown(const Context&, const std::string&) override { return Status::OK(); }
+  Result<std::unique_ptr<OnlineWriter>> BeginWrite(const Context&,
+                                                   const OnlineTable& table) override {
+    return std::make_unique<Writer>(this, table.view);
+  }
+  Result<std::vector<OnlineValues>> Read(const Context&, std::span<const OnlineRead>) override {
+    return std::vector<OnlineValues>();
+  }
+  Status Update(const Context&, const OnlineRead&,
+                const std::function<Result<OnlineRows>(const OnlineValues&)>&) override {
+    return Status::OK();
+  }
+  Result<int64_t> CountRows(const Context&, const OnlineTable&) override { return 0; }
+
+ private:
+  class Writer : public OnlineWriter {
+   public:
+    Writer(MemoryStore* store, std::string view) : store_(store), view_(std::move(view)) {}
+    Status Write(const Context&, const OnlineRows& rows) override {
+      for (size_t i = 0; i < rows.keys.size(); ++i) {
+        store_->rows.push_back({view_, std::string(rows.keys[i]), rows.event_times[i],
+                                rows.values->Slice(static_cast<int64_t>(i), 1)});
+      }
+      return Status::OK();
+    }
+    Status Commit(const Context&) override { return Status::OK(); }
+
+   private:
+    MemoryStore* store_;
+    std::string view_;
+  };
+};
+
+struct Materialized {
+  MemoryStore store;
+  std::vector<MaterializationResult> results;
+};
+
+/// All views of `names`: together, or each in a run of its own.
+Materialized Materialize(const World& world, const std::vector<std::string>& names, bool together,
+                         int64_t limit) {
+  MemoryBudget memory("test", limit);
+  Context context;
+  context.memory = &memory;
+  std::vector<ViewInterval> views;
+  for (size_t i = 0; i < names.size(); ++i) {
+    const FeatureView* view = world.definitions->FindFeatureView(names[i]);
+    views.push_back({view, static_cast<int64_t>(i) * 3 * kDay, 50 * kDay});
+  }
+  Materialized made;
+  if (together) {
+    SharedMaterialization shared(context, *world.definitions, "p", views, *world.offline, 1 << 20);
+    for (size_t i = 0; i < views.size(); ++i)
+      made.results.push_back(ValueOf(shared.Write(i, made.store, {})));
+  } else {
+    for (const ViewInterval& each : views) {
+      made.results.push_back(
+          ValueOf(MaterializeView(context, *world.definitions, "p", *each.view, *world.offline,
+                                  made.store, each.start, each.end)));
+    }
+  }
+  CHECK(memory.used() == 0);
+  return made;
+}
+
 }  // namespace
 
 TEST_CASE("one scan serves plain views and window views of all keys") {
@@ -311,6 +401,58 @@ TEST_CASE("without entity rows a source is read twice, for the times and for the
   CHECK(world.offline->TakeScans() == 2 * kRowGroups);
   CHECK(rows->num_rows() > 1000);
   CheckAsAlone(world, *rows, {"latest", "week", "ever"}, *ValueOf(rows->SelectColumns({0, 1})));
+}
+
+TEST_CASE("one scan serves all views that are materialized from a source") {
+  const World& world = MicrosWorld();
+  const std::vector<std::string> views = {"latest", "week", "by_note", "notes", "ever"};
+  const Materialized alone = Materialize(world, views, false, 0);
+  world.offline->TakeScans();
+  const Materialized together = Materialize(world, views, true, 0);
+  CHECK(world.offline->TakeScans() == kRowGroups);
+  CHECK(together.store.rows == alone.store.rows);
+  REQUIRE(together.results.size() == alone.results.size());
+  for (size_t i = 0; i < views.size(); ++i) {
+    CAPTURE(views[i]);
+    CHECK(together.results[i].rows == alone.results[i].rows);
+    CHECK(together.results[i].source_rows == alone.results[i].source_rows);
+    CHECK(together.results[i].skipped_rows == alone.results[i].skipped_rows);
+    CHECK(together.results[i].scans == (i == 0 ? 1 : 0));
+    CHECK(alone.results[i].scans == 1);
+  }
+}
+
+TEST_CASE("views are materialized from scans of their own where memory is short") {
+  const World& world = MicrosWorld();
+  const std::vector<std::string> views = {"week", "by_id", "by_id_too", "latest"};
+  const Materialized expected = Materialize(world, views, true, 0);
+  int64_t most_scans = 0;
+  for (const int64_t limit : {2'000'000, 3'000'000, 20'000'000}) {
+    CAPTURE(limit);
+    const Materialized made = Materialize(world, views, true, limit);
+    CHECK(made.store.rows == expected.store.rows);
+    int64_t scans = 0;
+    for (const MaterializationResult& result : made.results) scans += result.scans;
+    most_scans = std::max(most_scans, scans);
+  }
+  CHECK(most_scans > 1);
+}
+
+TEST_CASE("a view that cannot be read holds no other up") {
+  const World& world = MicrosWorld();
+  Definitions broken = *world.definitions;
+  for (FeatureView& view : broken.feature_views) {
+    if (view.name == "by_note") view.filter = "cast(note as int64) > 0";
+  }
+  std::vector<ViewInterval> views;
+  for (const char* name : {"latest", "by_note", "week"})
+    views.push_back({broken.FindFeatureView(name), 0, 50 * kDay});
+  MemoryStore store;
+  const Context context;
+  SharedMaterialization shared(context, broken, "p", views, *world.offline, 1 << 20);
+  CHECK(ValueOf(shared.Write(0, store, {})).rows == kShops);
+  CHECK_ERROR(shared.Write(1, store, {}), ErrorKind::kUser, "note");
+  CHECK(ValueOf(shared.Write(2, store, {})).rows == kShops);
 }
 
 }  // namespace gnomon::feature

@@ -45,11 +45,13 @@ Status WriteBlock(const Context& context, const OnlineBlock& block, int64_t as_o
 
 Status WriteBlocks(const Context& context, const NextOnlineBlock& next, int64_t as_of,
                    int64_t skip_rows, int64_t batch_rows,
-                   const std::function<Status(const OnlineRows&)>& write, ProgressPhase* phase) {
+                   const std::function<Status(const OnlineRows&)>& write, FailedRows* failed,
+                   ProgressPhase* phase) {
   GNOMON_ASSIGN_OR_RETURN(auto block, next());
-  while (block) {
+  while (block && !failed->full()) {
     // The writer stays on this thread; a future waits for its thread when it goes out of scope.
     auto following = std::async(std::launch::async, next);
+    failed->Merge(block->failed);
     const int64_t skipped = std::min(skip_rows, block->num_rows());
     GNOMON_RETURN_NOT_OK(WriteBlock(context, *block, as_of, skipped, batch_rows, write, phase));
     skip_rows -= skipped;

@@ -54,65 +54,84 @@ struct WindowMaterialization::KeyedEvents {
   std::vector<int64_t> offsets;  ///< of each key in `order`, and the end
 };
 
-Result<std::unique_ptr<WindowMaterialization>> WindowMaterialization::Make(
-    const Context& context, const Definitions& definitions, const OnlineTable& table,
-    const FeatureView& view, const OfflineStore& store, int64_t end, int64_t value_count_bytes,
-    MaterializationResult* result) {
+std::vector<std::string> AggregatedColumns(const FeatureView& view) {
   std::vector<std::string> columns;
-  std::vector<ValueType> types;
   for (const Aggregation& aggregation : view.aggregations) {
-    if (std::ranges::find(columns, aggregation.column) != columns.end()) continue;
-    columns.push_back(aggregation.column);
-    types.push_back(aggregation.column_type);
+    if (std::ranges::find(columns, aggregation.column) == columns.end())
+      columns.push_back(aggregation.column);
   }
+  return columns;
+}
+
+SourceRange RangeUntil(const FeatureView& view, int64_t end) {
   SourceRange range{.min = {}, .max = end, .created_before = {}};
   const auto window = view.LongestWindow();
   int64_t oldest = 0;
   if (window && !__builtin_sub_overflow(end, *window, &oldest)) range.min = oldest;
+  return range;
+}
+
+Result<std::unique_ptr<ViewBlocks>> WindowMaterialization::Open(
+    const Context& context, const Definitions& definitions, const OnlineTable& table,
+    const FeatureView& view, const OfflineStore& store, const SharedSources& sources, int64_t end,
+    int64_t value_count_bytes) {
+  std::vector<std::string> columns = AggregatedColumns(view);
   SourceReads reads;
-  GNOMON_ASSIGN_OR_RETURN(ViewSource source, ViewSource::Open(context, definitions, view, store,
-                                                              columns, range, &reads));
+  GNOMON_ASSIGN_OR_RETURN(ViewSource source,
+                          ViewSource::Open(context, definitions, view, store, columns,
+                                           RangeUntil(view, end), &reads, sources.TableOf(view)));
   GNOMON_ASSIGN_OR_RETURN(EntityKeyEncoder encoder, EntityKeysOf(definitions, view));
   std::unique_ptr<WindowMaterialization> made(
       new WindowMaterialization(context, table, std::move(source), std::move(encoder),
                                 WindowFolding::Make(table, view, value_count_bytes)));
+  for (const std::string& column : columns) {
+    const auto first = std::ranges::find(view.aggregations, column, &Aggregation::column);
+    made->types_.push_back(first->column_type);
+  }
   made->columns_ = std::move(columns);
-  made->types_ = std::move(types);
-  GNOMON_RETURN_NOT_OK(made->source_.WithoutMemory(made->ReadEvents(end, result)));
+  GNOMON_ASSIGN_OR_RETURN(const auto values, made->source_.Columns(made->columns_));
+  const pit::Nanos last = pit::ToNanos(end, kMicro);
+  ViewScan scan{.values = values, .first = {}, .last = last};
+  const auto window = view.LongestWindow();
+  if (window) scan.first = last - pit::ToNanos(*window, kMicro) + 1;
+  WindowMaterialization* const self = made.get();
+  made->pass_.emplace(
+      made->context_, made->source_, std::move(scan),
+      [self](const ViewBatch& batch) {
+        return self->source_.WithoutMemory(self->AddEvents(batch));
+      },
+      [self, values] { return self->BeginEvents(values); });
   return made;
 }
 
-Status WindowMaterialization::ReadEvents(int64_t end, MaterializationResult* result) {
-  GNOMON_ASSIGN_OR_RETURN(const auto values, source_.Columns(columns_));
+Status WindowMaterialization::BeginEvents(const std::vector<int>& values) {
+  Forget();
+  null_keys_ = 0;
   std::vector<std::shared_ptr<arrow::DataType>> key_types;
   for (const int key : source_.keys())
     key_types.push_back(source_.table()->schema()->field(key)->type());
-  GNOMON_ASSIGN_OR_RETURN(const table::KeyIndex hash, table::KeyIndex::Make(key_types));
+  GNOMON_ASSIGN_OR_RETURN(hash_, table::KeyIndex::Make(key_types));
   auto schema = source_.EventSchema(values);
   const int32_t num_partitions = source_.keys().empty() ? 1 : NumPartitions(source_, *schema);
   events_ =
       std::make_unique<RowPartitions>(context_, std::move(schema), num_partitions, std::string());
+  return Status::OK();
+}
 
-  const pit::Nanos last = pit::ToNanos(end, kMicro);
-  ViewScan scan{.values = values, .first = {}, .last = last};
-  const auto window = source_.view().LongestWindow();
-  if (window) scan.first = last - pit::ToNanos(*window, kMicro) + 1;
-  ViewScanStats stats;
-  std::atomic<int64_t> null_keys{0};
-  GNOMON_RETURN_NOT_OK(ScanView(
-      context_, source_, scan,
-      [&](const ViewBatch& batch) -> Status {
-        std::vector<int32_t> partitions(static_cast<size_t>(batch.num_rows), 0);
-        if (!batch.keys.empty())
-          GNOMON_RETURN_NOT_OK(hash.Partition(batch.keys, num_partitions, partitions));
-        null_keys += std::ranges::count(partitions, table::KeyIndex::kNull);
-        return events_->Add(NumberOfRow(batch.partition, batch.first_row), batch.EventColumns(),
-                            partitions);
-      },
-      &stats));
+Status WindowMaterialization::AddEvents(const ViewBatch& batch) {
+  std::vector<int32_t> partitions(static_cast<size_t>(batch.num_rows), 0);
+  if (!batch.keys.empty())
+    GNOMON_RETURN_NOT_OK(hash_->Partition(batch.keys, events_->num_partitions(), partitions));
+  null_keys_ += std::ranges::count(partitions, table::KeyIndex::kNull);
+  return events_->Add(NumberOfRow(batch.partition, batch.first_row), batch.EventColumns(),
+                      partitions);
+}
+
+Status WindowMaterialization::FinishPass(MaterializationResult* result) {
+  const ViewScanStats stats = pass_->stats();
   result->source_rows = stats.rows;
-  result->skipped_rows = stats.null_times + null_keys;
-  GNOMON_RETURN_NOT_OK(events_->Finish());
+  result->skipped_rows = stats.null_times + null_keys_;
+  GNOMON_RETURN_NOT_OK(source_.WithoutMemory(events_->Finish()));
   result->spilled_bytes = events_->spilled_bytes();
   return Status::OK();
 }
@@ -201,7 +220,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> WindowMaterialization::RawEvents(
         pit::CeilToUnit(pit::ToNanos(raw[static_cast<size_t>(row)], source_.time_unit()), kMicro)));
   }
   if (source_.created() < 0) {
-    GNOMON_RETURN_NOT_OK(created.AppendNulls(events.num_rows()));
+    GNOMON_RETURN_NOT_OK(created.AppendNulls(static_cast<int64_t>(order.size())));
   } else {
     const arrow::Array& column = *events.column(place++);
     GNOMON_ASSIGN_OR_RETURN(const auto raw_created, table::RawTimes(column));
@@ -222,29 +241,79 @@ Result<std::shared_ptr<arrow::RecordBatch>> WindowMaterialization::RawEvents(
     fields.push_back(arrow::field(columns_[i], column->type()));
     columns.push_back(std::move(column));
   }
-  return arrow::RecordBatch::Make(arrow::schema(std::move(fields)), events.num_rows(),
-                                  std::move(columns));
+  return arrow::RecordBatch::Make(arrow::schema(std::move(fields)),
+                                  static_cast<int64_t>(order.size()), std::move(columns));
+}
+
+/// Puts one row for each key in place of what the block has.
+Status WindowMaterialization::AddRows(const arrow::RecordBatch& events, const KeyedEvents& keyed,
+                                      OnlineBlock* block) const {
+  block->key_bytes.clear();
+  block->key_ends.clear();
+  const arrow::ArrayVector keys = KeysOf(events);
+  for (size_t key = 0; key + 1 < keyed.offsets.size(); ++key) {
+    const int64_t row = keyed.order[static_cast<size_t>(keyed.offsets[key])];
+    const Status encoded = encoder_.Encode(keys, row, &block->key_bytes).status();
+    if (!encoded.ok()) return WithContext(encoded, PlaceOfKeys());
+    block->key_ends.push_back(block->key_bytes.size());
+  }
+  GNOMON_ASSIGN_OR_RETURN(const auto raw, RawEvents(events, keyed.order));
+  return MakeWindowRows(table_, *raw, keyed.offsets).Value(&block->values);
+}
+
+/// The keys that can be written with all their events; the others go to `failed`.
+Result<WindowMaterialization::KeyedEvents> WindowMaterialization::FindWritable(
+    const arrow::RecordBatch& events, const KeyedEvents& keyed, FailedRows* failed) const {
+  std::vector<Status> why(keyed.order.size());
+  const int first = events.num_columns() - static_cast<int>(columns_.size());
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    const auto& values = events.column(first + static_cast<int>(i));
+    GNOMON_ASSIGN_OR_RETURN(auto column, table::Gather(arrow::ChunkedArray(values), keyed.order));
+    GNOMON_RETURN_NOT_OK(
+        FindUncastable(source_.view(), columns_[i], std::move(column), types_[i], &why));
+  }
+  const arrow::ArrayVector keys = KeysOf(events);
+  KeyedEvents writable{.order = {}, .offsets = {0}};
+  std::string bytes;
+  for (size_t key = 0; key + 1 < keyed.offsets.size(); ++key) {
+    const auto begin = static_cast<size_t>(keyed.offsets[key]);
+    const auto places =
+        std::span(keyed.order).subspan(begin, static_cast<size_t>(keyed.offsets[key + 1]) - begin);
+    bytes.clear();
+    const Status encoded = encoder_.Encode(keys, places.front(), &bytes).status();
+    const auto reasons = std::span(why).subspan(begin, places.size());
+    const auto bad = std::ranges::find_if(reasons, [](const Status& each) { return !each.ok(); });
+    if (!encoded.ok()) {
+      failed->Add(PlaceOfKeys(), encoded);
+    } else if (bad != reasons.end()) {
+      failed->Add(DescribeEntityKey(bytes), *bad);
+    } else {
+      writable.order.insert(writable.order.end(), places.begin(), places.end());
+      writable.offsets.push_back(static_cast<int64_t>(writable.order.size()));
+    }
+  }
+  return writable;
+}
+
+arrow::ArrayVector WindowMaterialization::KeysOf(const arrow::RecordBatch& events) const {
+  const auto columns = events.columns();
+  return {columns.begin(), columns.begin() + static_cast<std::ptrdiff_t>(source_.keys().size())};
+}
+
+std::string WindowMaterialization::PlaceOfKeys() const {
+  return Concat("a key of data source ", Quoted(source_.source().name));
 }
 
 Result<OnlineBlock> WindowMaterialization::MakeBlock(const arrow::RecordBatch& events,
                                                      MemoryReservation memory) const {
   GNOMON_ASSIGN_OR_RETURN(const KeyedEvents keyed, OrderByKey(events));
   OnlineBlock block;
-  const arrow::ArrayVector keys(
-      events.columns().begin(),
-      events.columns().begin() + static_cast<std::ptrdiff_t>(source_.keys().size()));
-  for (size_t key = 0; key + 1 < keyed.offsets.size(); ++key) {
-    const int64_t row = keyed.order[static_cast<size_t>(keyed.offsets[key])];
-    const Status encoded = encoder_.Encode(keys, row, &block.key_bytes).status();
-    if (!encoded.ok()) {
-      return WithContext(encoded, Concat("a key of data source ", Quoted(source_.source().name)));
-    }
-    block.key_ends.push_back(block.key_bytes.size());
+  Status added = AddRows(events, keyed, &block);
+  if (IsOfOneRow(added)) {
+    GNOMON_ASSIGN_OR_RETURN(const auto writable, FindWritable(events, keyed, &block.failed));
+    added = AddRows(events, writable, &block);
   }
-  {
-    GNOMON_ASSIGN_OR_RETURN(const auto raw, RawEvents(events, keyed.order));
-    GNOMON_ASSIGN_OR_RETURN(block.values, MakeWindowRows(table_, *raw, keyed.offsets));
-  }
+  GNOMON_RETURN_NOT_OK(added);
   GNOMON_ASSIGN_OR_RETURN(block.values, folding_.Fold(block.values));
   WindowRowTimes newest = NewestTimes(*block.values);
   block.event_times = std::move(newest.event_times);

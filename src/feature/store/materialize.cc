@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "base/fault.h"
@@ -17,6 +18,9 @@ namespace {
 /// 0001-01-01, the earliest instant that Feast's message holds: the beginning of an interval
 /// without one.
 constexpr int64_t kEarliest = -62'135'596'800 * kMicrosPerSecond;
+
+/// How often a view is begun without a commit in between.
+constexpr int kMostAttempts = 2;
 
 /// The named views, or all that are online.
 Result<std::vector<const FeatureView*>> SelectViews(const Definitions& definitions,
@@ -59,6 +63,7 @@ class JobRun {
       : impl_(impl), definitions_(std::move(definitions)), job_(std::move(job)) {}
 
   Result<MaterializationJob> Run(const Context& context, bool force) {
+    job_.failed_rows = 0;
     GNOMON_RETURN_NOT_OK(BeginJob(context, *impl_.registry, force, &job_));
     Status status;
     {
@@ -83,6 +88,13 @@ class JobRun {
   }
 
  private:
+  /// A view that is to be written.
+  struct Turn {
+    const FeatureView* view;
+    ViewProgress* progress;
+    std::string source;  ///< FingerprintOf, from before it was read
+  };
+
   Status Record(const Context& context) {
     job_.rows = 0;
     for (const ViewProgress& each : job_.progress) job_.rows += each.rows;
@@ -91,19 +103,42 @@ class JobRun {
   }
 
   Status RunViews(const Context& context) {
+    std::vector<std::vector<ViewProgress*>> groups;
+    std::map<std::string, size_t> group_of;
     for (ViewProgress& progress : job_.progress) {
-      GNOMON_RETURN_NOT_OK(context.Check());
       const FeatureView* view = definitions_->FindFeatureView(progress.view);
       if (view == nullptr || !view->online) {
         return Error(ErrorKind::kNotFound,
                      "online feature view does not exist: ", Quoted(progress.view));
       }
-      const std::string source = FingerprintOf(context, *view);
-      GNOMON_ASSIGN_OR_RETURN(const bool done, IsDone(context, *view, progress, source));
+      const auto [known, is_new] = group_of.emplace(view->source, groups.size());
+      if (is_new || view->is_derived()) known->second = groups.size();
+      if (known->second == groups.size()) groups.emplace_back();
+      groups[known->second].push_back(&progress);
+    }
+    for (const auto& group : groups) GNOMON_RETURN_NOT_OK(RunGroup(context, group));
+    return Status::OK();
+  }
+
+  /// Views that are read from one source, or one alone: one after the other, but for those that are
+  /// done.
+  Status RunGroup(const Context& context, const std::vector<ViewProgress*>& group) {
+    std::vector<Turn> turns;
+    std::vector<ViewInterval> intervals;
+    for (ViewProgress* progress : group) {
+      GNOMON_RETURN_NOT_OK(context.Check());
+      const FeatureView& view = *definitions_->FindFeatureView(progress->view);
+      std::string source = FingerprintOf(context, view);
+      GNOMON_ASSIGN_OR_RETURN(const bool done, IsDone(context, view, *progress, source));
       if (done) continue;
-      GNOMON_RETURN_NOT_OK(KeepCommitted(context, *view, source, &progress));
-      const Status status = RunView(context, *view, source, &progress);
-      if (!status.ok()) return WithContext(status, Concat("materialize ", view->name));
+      turns.push_back({&view, progress, std::move(source)});
+      intervals.push_back({&view, progress->interval.start, progress->interval.end});
+    }
+    SharedMaterialization rows(context, *definitions_, impl_.config.project, std::move(intervals),
+                               *impl_.offline, impl_.config.online_store.value_counts_mb << 20);
+    for (size_t place = 0; place < turns.size(); ++place) {
+      const Status status = RunPatiently(context, turns[place], &rows, place);
+      if (!status.ok()) return WithContext(status, Concat("materialize ", turns[place].view->name));
     }
     return Status::OK();
   }
@@ -152,14 +187,42 @@ class JobRun {
     if (kept) {
       GNOMON_ASSIGN_OR_RETURN(kept, Holds(context, view, progress->rows));
     }
+    if (!kept && progress->rows > 0 && source.empty()) {
+      LogInfo("feature", "a view is begun anew: its source does not tell whether it has changed",
+              {{"job", job_.id}, {"view", view.name}});
+    }
     if (!kept) progress->rows = 0;
     progress->done = false;
     progress->source = part;
     return Status::OK();
   }
 
-  Status RunView(const Context& context, const FeatureView& view, const std::string& source,
-                 ViewProgress* progress) {
+  /// Goes on from the last commit when the online store went away during the next one. (What fits
+  /// into one request the stores repeat by themselves.)
+  Status RunPatiently(const Context& context, const Turn& turn, SharedMaterialization* views,
+                      size_t place) {
+    ViewProgress* const progress = turn.progress;
+    int64_t most_rows = 0;
+    for (int attempts = 1;; ++attempts) {
+      GNOMON_RETURN_NOT_OK(context.Check());
+      GNOMON_RETURN_NOT_OK(KeepCommitted(context, *turn.view, turn.source, progress));
+      MaterializationFailure failure;
+      const Status status = RunView(context, turn, views, place, &failure);
+      job_.failed_rows += failure.failed_rows;
+      if (status.ok() || !IsRetryable(status) || !failure.began_to_write) return status;
+      if (progress->rows > most_rows) attempts = 1;
+      most_rows = std::max(most_rows, progress->rows);
+      if (attempts == kMostAttempts) return status;
+      LogWarning("feature",
+                 "the online store failed: the materialization goes on from its last commit",
+                 {{"job", job_.id}, {"view", turn.view->name}, {"error", status.message()}});
+    }
+  }
+
+  Status RunView(const Context& context, const Turn& turn, SharedMaterialization* views,
+                 size_t place, MaterializationFailure* failure) {
+    const FeatureView& view = *turn.view;
+    ViewProgress* const progress = turn.progress;
     const RepositoryConfig& config = impl_.config;
     const MaterializationOptions options = {
         .value_count_bytes = config.online_store.value_counts_mb << 20,
@@ -168,11 +231,10 @@ class JobRun {
         .after_commit = [&](int64_t rows) -> Status {
           progress->rows = rows;
           return Record(context);
-        }};
-    GNOMON_ASSIGN_OR_RETURN(
-        const MaterializationResult result,
-        MaterializeView(context, *definitions_, config.project, view, *impl_.offline, *impl_.online,
-                        progress->interval.start, progress->interval.end, options));
+        },
+        .failure = failure};
+    GNOMON_ASSIGN_OR_RETURN(const MaterializationResult result,
+                            views->Write(place, *impl_.online, options));
     job_.skipped_rows += result.skipped_rows;
     if (result.skipped_rows > 0) {
       LogWarning("feature", Concat("rows without a join key or timestamp were skipped in ",
@@ -184,7 +246,7 @@ class JobRun {
     }));
     progress->done = true;
     progress->rows = result.rows;
-    progress->source = source;
+    progress->source = turn.source;
     return Record(context);
   }
 
