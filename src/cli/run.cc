@@ -22,6 +22,7 @@
 #include "cli/help.h"
 #include "cli/session.h"
 #include "net/json.h"
+#include "table/file_system.h"
 
 namespace gnomon::cli {
 namespace {
@@ -125,6 +126,7 @@ int RunAction(Session& session, const GlobalFlags& flags, const Action& action,
   ReturnFreedMemory(limit);
   MemoryBudget memory("process", limit);
   session.context.stop = signals.token();
+  table::StopObjectRequests(signals.token());
   session.context.metrics = &session.metrics;
   session.context.progress = progress.get();
   session.context.memory = &memory;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -57,5 +58,10 @@ struct S3Settings {
 /// the longest prefix holds, member by member, before the environment. Open files stay as they are.
 /// Thread-safe.
 void UseS3(const std::string& prefix, S3Settings settings);
+
+/// Says that the process is to end when `stop` is requested: whoever waits for an S3 service, on
+/// any thread, then gets kCancelled at once, and the exit of the process waits for no request. For
+/// the program's main function; the tokens of contexts are asked between requests.
+void StopObjectRequests(std::stop_token stop);
 
 }  // namespace gnomon::table

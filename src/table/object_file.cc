@@ -3,11 +3,13 @@
 #include <map>
 
 #include <arrow/buffer.h>
+#include <arrow/buffer_builder.h>
 #include <arrow/io/caching.h>
 #include <arrow/util/future.h>
 
 #include "base/mutex.h"
 #include "base/text.h"
+#include "table/object_request_internal.h"
 #include "table/object_store_internal.h"
 
 namespace gnomon::table::internal {
@@ -59,7 +61,7 @@ class RangedFile : public ObjectFile {
     GNOMON_ASSIGN_OR_RETURN(auto announced, FromParts(position, nbytes));
     if (announced != nullptr) return announced;
     if (position >= version_.size - kTailBytes) return FromTail(position, nbytes);
-    return Whole(file_->ReadAt(position, nbytes), nbytes);
+    return Whole(RangeOf(position, nbytes), nbytes);
   }
 
   Result<int64_t> ReadAt(int64_t position, int64_t nbytes, void* out) override {
@@ -88,6 +90,11 @@ class RangedFile : public ObjectFile {
     std::shared_ptr<WantedPart> part;
     size_t index = 0;
   };
+
+  Result<std::shared_ptr<arrow::Buffer>> RangeOf(int64_t position, int64_t nbytes) const {
+    return Requested(path_,
+                     [file = file_, position, nbytes] { return file->ReadAt(position, nbytes); });
+  }
 
   /// The service may send fewer bytes than were asked for when the object has become shorter.
   Result<std::shared_ptr<arrow::Buffer>> Whole(Result<std::shared_ptr<arrow::Buffer>> bytes,
@@ -120,7 +127,7 @@ class RangedFile : public ObjectFile {
         for (const auto& each : wanted.part.requests) requests_.erase(each.offset);
       }
     }
-    GNOMON_ASSIGN_OR_RETURN(auto bytes, Whole(future.result(), range.length));
+    GNOMON_ASSIGN_OR_RETURN(auto bytes, Whole(Awaited(future, path_), range.length));
     return arrow::SliceBuffer(std::move(bytes), position - range.offset, nbytes);
   }
 
@@ -129,7 +136,7 @@ class RangedFile : public ObjectFile {
     const int64_t begin = std::max<int64_t>(0, version_.size - kTailBytes);
     if (tail_ == nullptr) {
       const int64_t length = version_.size - begin;
-      GNOMON_ASSIGN_OR_RETURN(tail_, Whole(file_->ReadAt(begin, length), length));
+      GNOMON_ASSIGN_OR_RETURN(tail_, Whole(RangeOf(begin, length), length));
     }
     return arrow::SliceBuffer(tail_, position - begin, nbytes);
   }
@@ -147,21 +154,41 @@ class RangedFile : public ObjectFile {
 
 /// Bytes that may wait to be sent; more would be memory that no budget knows.
 constexpr int64_t kMostPending = int64_t{64} << 20;
+/// Small writes are given to the upload together.
+constexpr int64_t kPieceBytes = int64_t{1} << 20;
+/// How long the service has for giving an upload up when the process is to end.
+constexpr double kGiveUpSeconds = 1;
+
+/// One request at a time: one that was abandoned is waited for by the next.
+struct Upload {
+  std::shared_ptr<arrow::io::OutputStream> stream;
+  Mutex mutex;
+};
 
 /// What is written goes to the upload; closing it leaves the upload open.
 class UploadStream : public arrow::io::OutputStream {
  public:
   UploadStream(std::shared_ptr<arrow::io::OutputStream> upload, std::string path,
                std::string endpoint)
-      : upload_(std::move(upload)), path_(std::move(path)), endpoint_(std::move(endpoint)) {
+      : upload_(std::make_shared<Upload>()),
+        path_(std::move(path)),
+        endpoint_(std::move(endpoint)) {
+    upload_->stream = std::move(upload);
     set_mode(arrow::io::FileMode::WRITE);
   }
 
   Status Write(const void* data, int64_t nbytes) override {
-    return Send(nbytes, [&] { return upload_->Write(data, nbytes); });
+    if (given_up_) return Status::OK();
+    GNOMON_RETURN_NOT_OK(failed_);
+    failed_ = piece_.Append(data, nbytes);
+    written_ += nbytes;
+    return piece_.length() < kPieceBytes ? failed_ : SendPiece();
   }
   Status Write(const std::shared_ptr<arrow::Buffer>& data) override {
-    return Send(data->size(), [&] { return upload_->Write(data); });
+    if (given_up_ || data->size() < kPieceBytes) return Write(data->data(), data->size());
+    GNOMON_RETURN_NOT_OK(SendPiece());
+    written_ += data->size();
+    return Send(data);
   }
   Status Flush() override { return Status::OK(); }
   Status Close() override {
@@ -173,12 +200,12 @@ class UploadStream : public arrow::io::OutputStream {
 
   /// Makes the object appear.
   Status Complete() {
-    GNOMON_RETURN_NOT_OK(failed_);
+    GNOMON_RETURN_NOT_OK(SendPiece());
     // Arrow forgets an upload whose Close fails, so that it cannot be given up any more: parts that
     // failed are told before.
-    failed_ = Told(upload_->Flush());
+    failed_ = Ask([](arrow::io::OutputStream& stream) { return stream.Flush(); });
     GNOMON_RETURN_NOT_OK(failed_);
-    failed_ = Told(upload_->Close());
+    failed_ = Ask([](arrow::io::OutputStream& stream) { return stream.Close(); });
     completed_ = failed_.ok();
     return failed_;
   }
@@ -186,30 +213,47 @@ class UploadStream : public arrow::io::OutputStream {
   void GiveUp() {
     // What is still written, by destructors of formats, goes nowhere.
     given_up_ = true;
-    if (!completed_) static_cast<void>(upload_->Abort());
+    if (completed_) return;
+    static_cast<void>(
+        Ask([](arrow::io::OutputStream& stream) { return stream.Abort(); }, kGiveUpSeconds));
   }
 
  private:
-  template <typename Body>
-  Status Send(int64_t nbytes, Body&& body) {
-    if (given_up_) return Status::OK();
+  Status SendPiece() {
     GNOMON_RETURN_NOT_OK(failed_);
-    failed_ = Told(body());
-    written_ += nbytes;
-    pending_ += nbytes;
+    if (piece_.length() == 0) return Status::OK();
+    auto piece = piece_.Finish();
+    failed_ = piece.status();
+    return failed_.ok() ? Send(*std::move(piece)) : failed_;
+  }
+
+  Status Send(const std::shared_ptr<arrow::Buffer>& bytes) {
+    failed_ = Ask([bytes](arrow::io::OutputStream& stream) { return stream.Write(bytes); });
+    pending_ += bytes->size();
     if (failed_.ok() && pending_ >= kMostPending) {
       pending_ = 0;
-      failed_ = Told(upload_->Flush());
+      failed_ = Ask([](arrow::io::OutputStream& stream) { return stream.Flush(); });
     }
     return failed_;
   }
 
-  Status Told(const Status& status) const { return ObjectError(status, path_, endpoint_); }
+  template <typename Request>
+  Status Ask(Request request, double patience = 0) const {
+    const Status answer = Requested(
+        path_,
+        [upload = upload_, request = std::move(request)] {
+          const MutexLock lock(upload->mutex);
+          return request(*upload->stream);
+        },
+        patience);
+    return ObjectError(answer, path_, endpoint_);
+  }
 
-  const std::shared_ptr<arrow::io::OutputStream> upload_;
+  const std::shared_ptr<Upload> upload_;
   const std::string path_;
   const std::string endpoint_;
   Status failed_;  ///< the first error, given again by all that follows
+  arrow::BufferBuilder piece_;
   int64_t written_ = 0;
   int64_t pending_ = 0;
   bool closed_ = false;

@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 
 #include "base/text.h"
+#include "table/object_request_internal.h"
 #include "table/object_store_internal.h"
 
 namespace gnomon::table::internal {
@@ -77,14 +78,16 @@ class Objects : public FileSystem {
 
   Result<std::unique_ptr<AtomicOutput>> Create(const std::string& path) override {
     GNOMON_ASSIGN_OR_RETURN(const std::string key, ObjectKeyOf(path));
-    auto upload = store_->OpenOutputStream(key);
+    auto upload = Requested(path, [store = store_, key] { return store->OpenOutputStream(key); });
     if (!upload.ok()) return ObjectError(upload.status(), path, endpoint_);
     return MakeObjectOutput(*std::move(upload), path, endpoint_);
   }
 
   Status Delete(const std::string& path) override {
     GNOMON_ASSIGN_OR_RETURN(const std::string key, ObjectKeyOf(path));
-    return ObjectError(store_->DeleteFile(key), path, endpoint_);
+    const Status deleted =
+        Requested(path, [store = store_, key] { return store->DeleteFile(key); });
+    return ObjectError(deleted, path, endpoint_);
   }
 
  private:
@@ -102,7 +105,7 @@ class Objects : public FileSystem {
 
   Result<Opened> OpenObject(const std::string& path) {
     GNOMON_ASSIGN_OR_RETURN(const std::string key, ObjectKeyOf(path));
-    auto file = store_->OpenInputFile(key);
+    auto file = Requested(path, [store = store_, key] { return store->OpenInputFile(key); });
     if (!file.ok()) return Failed(key, file.status());
     Opened opened{.file = *std::move(file), .version = {}};
     const auto size = opened.file->GetSize();
@@ -118,7 +121,7 @@ class Objects : public FileSystem {
   }
 
   Result<FileInfo> InfoOf(const std::string& key) {
-    auto info = store_->GetFileInfo(key);
+    auto info = Requested(PathOf(key), [store = store_, key] { return store->GetFileInfo(key); });
     if (!info.ok()) return Failed(key, info.status());
     return info;
   }
@@ -141,7 +144,8 @@ class Objects : public FileSystem {
     selector.base_dir = key;
     selector.recursive = recursive;
     selector.allow_not_found = true;
-    auto below = store_->GetFileInfo(selector);
+    auto below =
+        Requested(PathOf(key), [store = store_, selector] { return store->GetFileInfo(selector); });
     if (!below.ok()) return ObjectError(below.status(), PathOf(key), endpoint_);
     return below;
   }
@@ -218,7 +222,8 @@ class Objects : public FileSystem {
   }
 
   Status ListBucket(const std::string& bucket) {
-    const auto info = store_->GetFileInfo(bucket);
+    const auto info =
+        Requested(PathOf(bucket), [store = store_, bucket] { return store->GetFileInfo(bucket); });
     if (!info.ok()) return ObjectError(info.status(), PathOf(bucket), endpoint_);
     if (info->type() != FileType::NotFound) return Status::OK();
     return Error(ErrorKind::kNotFound, "there is no such bucket",

@@ -2,6 +2,10 @@
 // tests/integration/s3.py.
 
 #include <algorithm>
+#include <atomic>
+#include <latch>
+#include <stop_token>
+#include <thread>
 
 #include <arrow/buffer.h>
 #include <arrow/filesystem/mockfs.h>
@@ -86,11 +90,44 @@ class FakeUpload : public arrow::io::OutputStream {
   bool closed() const override { return closed_; }
   Result<int64_t> Tell() const override { return 0; }
   std::string text;
-  bool aborted = false;
+  std::atomic<bool> aborted = false;
   bool fails = false;
 
  private:
   bool closed_ = false;
+};
+
+/// A file that answers when it is released.
+class HangingFile : public CountedFile {
+ public:
+  explicit HangingFile(std::latch* release) : CountedFile(Digits()), release_(release) {}
+  using CountedFile::ReadAt;
+  Result<std::shared_ptr<arrow::Buffer>> ReadAt(int64_t position, int64_t nbytes) override {
+    ++waiting;
+    release_->wait();
+    auto bytes = CountedFile::ReadAt(position, nbytes);
+    --waiting;
+    return bytes;
+  }
+  std::atomic<int> waiting = 0;
+
+ private:
+  std::latch* release_;
+};
+
+/// An upload whose parts are not taken until it is released.
+class HangingUpload : public FakeUpload {
+ public:
+  explicit HangingUpload(std::latch* release) : release_(release) {}
+  Status Flush() override {
+    ++waiting;
+    release_->wait();
+    return Status::OK();
+  }
+  std::atomic<int> waiting = 0;
+
+ private:
+  std::latch* release_;
 };
 
 }  // namespace
@@ -196,7 +233,9 @@ TEST_CASE("an upload is completed by Commit only, and given up without it") {
   failed->fails = true;
   {
     const auto output = MakeObjectOutput(failed, "s3://b/k", "AWS");
-    CHECK_ERROR(output->stream()->Write("abc", 3), ErrorKind::kUnavailable, "s3://b/k");
+    const std::string piece(size_t{1} << 20, 'x');
+    CHECK_ERROR(output->stream()->Write(piece.data(), static_cast<int64_t>(piece.size())),
+                ErrorKind::kUnavailable, "s3://b/k");
     failed->fails = false;
     CHECK_ERROR(output->Commit(), ErrorKind::kUnavailable, "s3://b/k");
   }
@@ -210,6 +249,47 @@ TEST_CASE("an upload is completed by Commit only, and given up without it") {
     CHECK_ERROR(output->Commit(), ErrorKind::kUnavailable, "s3://b/k");
   }
   CHECK(cut_off->aborted);
+}
+
+TEST_CASE("who waits for an object goes on when the process is to end") {
+  std::latch release(1);
+  const auto hanging = std::make_shared<HangingFile>(&release);
+  const auto upload = std::make_shared<HangingUpload>(&release);
+  std::stop_source stop;
+  StopObjectRequests(stop.get_token());
+  {
+    const auto file = MakeObjectFile(hanging, "s3://b/k", "AWS", {.size = kSize, .etag = "1"});
+    const auto output = MakeObjectOutput(upload, "s3://b/out", "AWS");
+    file->Announce({{.requests = {{100, 200}}, .reads = 1}});
+    CHECK_OK(output->stream()->Write("abc", 3));
+    std::jthread one([&] { CHECK_ERROR(file->ReadAt(0, 10), ErrorKind::kCancelled, "s3://b/k"); });
+    std::jthread two([&] { CHECK_ERROR(file->ReadAt(kSize - 9, 9), ErrorKind::kCancelled, ""); });
+    std::jthread three([&] { CHECK_ERROR(file->ReadAt(100, 9), ErrorKind::kCancelled, ""); });
+    std::jthread four([&] { CHECK_ERROR(output->Commit(), ErrorKind::kCancelled, "s3://b/out"); });
+    while (hanging->waiting < 3 || upload->waiting < 1) std::this_thread::yield();
+    stop.request_stop();
+  }
+  // What was abandoned goes on with what it holds; the upload is given up after it.
+  CHECK(hanging->waiting == 3);
+  CHECK(!upload->aborted);
+  release.count_down();
+  while (hanging->waiting > 0 || !upload->aborted) std::this_thread::yield();
+  CHECK(!upload->closed());
+  StopObjectRequests({});
+}
+
+TEST_CASE("nothing more is asked of the service when the process is to end") {
+  std::stop_source stop;
+  StopObjectRequests(stop.get_token());
+  const auto files = StoreOf({"b/d/a.parquet"});
+  CHECK(ListOf(*files, "s3://b/d").size() == 1);
+  stop.request_stop();
+  CHECK_ERROR(files->List("s3://b/d"), ErrorKind::kCancelled, "s3://b/d");
+  CHECK_ERROR(files->Open("s3://b/d/a.parquet"), ErrorKind::kCancelled, "s3://b/d/a.parquet");
+  CHECK_ERROR(files->Create("s3://b/d/b.parquet"), ErrorKind::kCancelled, "s3://b/d/b.parquet");
+  CHECK_ERROR(files->Delete("s3://b/d/a.parquet"), ErrorKind::kCancelled, "s3://b/d/a.parquet");
+  StopObjectRequests({});
+  CHECK(ValueOf(files->IsFile("s3://b/d/a.parquet")));
 }
 
 }  // namespace gnomon::table::internal

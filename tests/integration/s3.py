@@ -10,15 +10,17 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
+import time
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from program import (CONFLICT, DENIED, KILLED, NOT_FOUND, PROGRAM, SUCCESS, UNAVAILABLE, UNSUPPORTED, USER, Server, describe,
+from program import (CONFLICT, DENIED, INTERRUPTED, KILLED, NOT_FOUND, PROGRAM, SUCCESS, UNAVAILABLE, UNSUPPORTED, USER, Server, describe,
                      execute, fail, run, seconds, temporary_folder)
-from s3_proxy import FaultProxy, answer, before, cut, internal_error, throttle
+from s3_proxy import FaultProxy, answer, before, cut, hang, internal_error, throttle
 from services import S3, free_port
 
 SECRET = "a-secret-that-nobody-may-see"
@@ -250,6 +252,45 @@ def check_lost(s3: S3, proxy: FaultProxy, folder: pathlib.Path) -> None:
     assert not (folder / "none.csv").exists()
 
 
+def check_interrupt(s3: S3, proxy: FaultProxy, folder: pathlib.Path) -> None:
+    """Ctrl-C ends a command at once though the service says nothing: as cancelled, with nothing half-written."""
+    left, right, none = folder / "left.parquet", f"s3://{s3.bucket}/f/right.parquet", folder / "none.csv"
+    small = ["--features", "v0"]
+    cases = [
+        ("open", "HEAD", r"/f/right\.parquet", asof(left, right, none, *small)),
+        ("read", "GET", r"/f/right\.parquet$", asof(left, right, none, *small)),
+        ("read CSV", "GET", r"/f/out\.csv$", asof(left, f"s3://{s3.bucket}/f/out.csv", none, *small)),
+        ("list", "GET", r"list-type", asof(left, f"s3://{s3.bucket}/f/ri*.parquet", none, *small)),
+        ("write", "PUT", r"/f/hung", asof(left, folder / "right.parquet", f"s3://{s3.bucket}/f/hung.csv", *small)),
+        ("begin to write parts", "POST", r"/f/hung.*uploads",
+         asof(folder / "right.parquet", folder / "right.parquet", f"s3://{s3.bucket}/f/hung.parquet", "--full-feature-names")),
+        ("write parts", "PUT", r"/f/hung.*partNumber",
+         asof(folder / "right.parquet", folder / "right.parquet", f"s3://{s3.bucket}/f/hung.parquet", "--full-feature-names")),
+    ]
+    for name, method, path, arguments in cases:
+        proxy.reset()
+        proxy.fail(method, path, hang)
+        untouched = proxy.left()
+        command = [PROGRAM, *map(str, arguments)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                deadline = time.monotonic() + seconds(20)
+                while proxy.left() == untouched and process.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                assert proxy.left() < untouched, name
+                time.sleep(0.1)
+                began = time.monotonic()
+                process.send_signal(signal.SIGINT)
+                output, errors = process.communicate(timeout=seconds(30))
+                took = time.monotonic() - began
+            finally:
+                process.kill()
+        assert process.returncode == INTERRUPTED and "cancelled" in errors, (name, process.returncode, output, errors)
+        assert took < seconds(3), (name, took)
+    proxy.reset()
+    assert not none.exists() and not keys(s3, "f/hung")
+
+
 def check_change(s3: S3, proxy: FaultProxy, folder: pathlib.Path) -> None:
     """An object that is replaced or removed while it is read."""
     other = (folder / "left.parquet").read_bytes()
@@ -433,6 +474,7 @@ def main() -> None:
             check_recovery(s3, proxy, folder)
             check_lost(s3, proxy, folder)
             check_change(s3, proxy, folder)
+            check_interrupt(s3, proxy, folder)
         check_credentials(s3, proxy, folder)
         check_tls(s3, folder)
 

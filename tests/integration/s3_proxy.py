@@ -58,6 +58,11 @@ def cut(handler, forward):
     handler.connection.shutdown(socket.SHUT_RDWR)
 
 
+def hang(handler, _forward):
+    """Says nothing until the client has gone."""
+    handler.connection.recv(1)
+
+
 def before(call):
     """Calls, then lets the request through."""
     def act(handler, forward):
