@@ -5,6 +5,7 @@
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
+#include "base/memory.h"
 #include "base/text.h"
 #include "feature/online/packed_rows_internal.h"
 #include "feature/online/packed_writer_internal.h"
@@ -14,6 +15,9 @@ namespace gnomon::feature::internal {
 namespace {
 
 constexpr size_t kRowsBetweenChecks = 16 * 1024;
+
+/// The rest of a limited budget is for those who make the rows.
+constexpr int64_t kShareOfBudget = 4;
 
 /// Up to eight bytes as a number that orders as they do.
 uint64_t RankOf(std::string_view bytes) {
@@ -63,9 +67,25 @@ Status PackedWriter::Write(const Context& context, const OnlineRows& rows) {
     }
     added.value_bytes = static_cast<uint32_t>(length);
     rows_.push_back(added);
+    GNOMON_RETURN_NOT_OK(Hold(context));
     if (bytes_.size() + rows_.size() * sizeof(Row) > kBufferBytes)
       GNOMON_RETURN_NOT_OK(Flush(context));
   }
+  return Status::OK();
+}
+
+Status PackedWriter::Hold(const Context& context) {
+  const auto needed = static_cast<int64_t>(bytes_.capacity() + rows_.capacity() * sizeof(Row));
+  if (needed <= held_.bytes()) [[likely]]
+    return Status::OK();
+  if (held_.budget() != context.memory) held_ = MemoryReservation(context.memory);
+  const int64_t limit = context.memory == nullptr ? 0 : context.memory->limit();
+  const bool fits = limit == 0 || needed <= limit / kShareOfBudget;
+  if (fits && held_.TryGrow(needed - held_.bytes())) return Status::OK();
+  GNOMON_RETURN_NOT_OK(Flush(context));
+  bytes_ = {};
+  rows_ = {};
+  held_.Clear();
   return Status::OK();
 }
 

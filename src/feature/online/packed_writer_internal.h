@@ -10,6 +10,7 @@
 
 #include "base/context.h"
 #include "base/error.h"
+#include "base/memory_reservation.h"
 #include "feature/online/online_store.h"
 #include "feature/online/sqlite_table_internal.h"
 #include "sql/sqlite.h"
@@ -17,9 +18,10 @@
 
 namespace gnomon::feature::internal {
 
-/// Upserts rows of one table in an open transaction. Rows are gathered (up to kBufferBytes) and
-/// written in key order: neighbours share pages, so that a page is changed once per round and not
-/// once per batch. Not thread-safe; dies before its connection.
+/// Upserts rows of one table in an open transaction. Rows are gathered (up to kBufferBytes, or what
+/// the memory budget of the calls' context grants) and written in key order: neighbours share
+/// pages, so that a page is changed once per round and not once per batch. Not thread-safe; dies
+/// before its connection and before that budget.
 class PackedWriter : public SqliteRowWriter {
  public:
   static constexpr size_t kBufferBytes = size_t{64} << 20;
@@ -46,6 +48,8 @@ class PackedWriter : public SqliteRowWriter {
   std::string_view KeyOf(const Row& row) const {
     return std::string_view(bytes_).substr(row.place, row.key_bytes);
   }
+  /// Takes the memory of what is gathered from the budget; when it refuses, writes that instead.
+  Status Hold(const Context& context);
   void Sort();
 
   std::shared_ptr<arrow::Schema> schema_;
@@ -53,6 +57,7 @@ class PackedWriter : public SqliteRowWriter {
   sql::SqliteStatement upsert_;
   std::string bytes_;
   std::vector<Row> rows_;
+  MemoryReservation held_;
 };
 
 }  // namespace gnomon::feature::internal

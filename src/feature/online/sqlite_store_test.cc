@@ -12,6 +12,7 @@
 #include <doctest/doctest.h>
 
 #include "base/files.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "base/time.h"
 #include "feature/online/entity_key.h"
@@ -356,7 +357,13 @@ TEST_CASE("an open write may outlive its store") {
   CHECK_OK(writer->Commit({}));
 }
 
-TEST_CASE("a write that is larger than its buffer is still one commit, and the newest row wins") {
+TEST_CASE(
+    "a write that is larger than its buffer or the memory is still one commit, and the newest row "
+    "wins") {
+  MemoryBudget budget("test", 100 << 20);
+  Context context;
+  SUBCASE("without a budget") {}
+  SUBCASE("with one that holds a single row") { context.memory = &budget; }
   const TemporaryFolder folder = test::MakeTemporaryFolder();
   const auto store = OpenAt(folder.path() + "/online.db");
   const OnlineTable table{
@@ -369,11 +376,15 @@ TEST_CASE("a write that is larger than its buffer is still one commit, and the n
     const std::string value(size_t{20} << 20, static_cast<char>('0' + i));
     const auto batch = ValueOf(
         test::TableOfSchema(table.schema, Concat("[[\"", value, "\"]]"))->CombineChunksToBatch());
-    CHECK_OK(
-        writer->Write({}, {{rows[i].first}, {&rows[i].second, 1}, {&rows[i].second, 1}, batch}));
+    CHECK_OK(writer->Write(context,
+                           {{rows[i].first}, {&rows[i].second, 1}, {&rows[i].second, 1}, batch}));
     CHECK(ValueOf(store->CountRows({}, table)) == 0);
+    CHECK(budget.used() <= budget.limit() / 4);
   }
-  CHECK_OK(writer->Commit({}));
+  CHECK_OK(writer->Commit(context));
+  writer.reset();
+  CHECK(budget.used() == 0);
+  CHECK((budget.peak() > 0) == (context.memory != nullptr));
   const OnlineRead read{.table = &table, .keys = {"a", "b"}, .fields = {0}};
   const auto values = ValueOf(store->Read({}, {&read, 1}));
   CHECK(values[0].event_times == std::vector<int64_t>{2, 2});
