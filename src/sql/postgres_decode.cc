@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <utility>
@@ -18,6 +19,7 @@ namespace {
 // A batch ends early when its values are longer.
 constexpr int64_t kMaxBatchBytes = int64_t{16} << 20;
 constexpr size_t kUuidBytes = 16;
+constexpr int64_t kFewestNumbers = 1024;
 
 Status Broken(std::string_view what) { return Error(ErrorKind::kDataLoss, "broken ", what); }
 
@@ -41,7 +43,11 @@ class NumberDecoder : public PostgresColumnDecoder {
         return Infinite("time");
       if (__builtin_add_overflow(value, static_cast<Wire>(kEpoch), &value)) return Infinite("time");
     }
-    return builder_.Append(static_cast<typename Builder::value_type>(value));
+    // Few calls need room; Append would look for it, and make a Status, for each number.
+    if (builder_.length() == builder_.capacity()) [[unlikely]]
+      GNOMON_RETURN_NOT_OK(builder_.Reserve(std::max(kFewestNumbers, builder_.length())));
+    builder_.UnsafeAppend(static_cast<typename Builder::value_type>(value));
+    return Status::OK();
   }
   Result<std::shared_ptr<arrow::Array>> Finish() override { return builder_.Finish(); }
 

@@ -23,14 +23,16 @@ std::unique_ptr<OfflineStore> MakeSqliteOfflineStore(const RepositoryConfig& con
 /// The name of the last column of the rows that come from a database: a hash of all their values.
 inline constexpr const char* kRowHash = "gnomon_row_hash";
 
-/// A database gives rows in any order; here they get one that only their values decide: by the
-/// hash that stands in their last column (int64, no nulls). They are cut into partitions by ranges
-/// of the hash, which lie in unnamed files; memory of 16 bytes a row of the partitions that are
-/// being ordered is reserved. `schema` is theirs without the hash. Rows of equal hash are equal
-/// (or met a chance of 2^-64).
+/// A database gives rows in any order; here they get one that only their values decide: by the time
+/// column (nulls first; if `schema` has it, as timestamps or dates), then by the hash that stands
+/// in their last column (int64, no nulls). Nothing is copied: the rows stay in their unnamed files,
+/// and those that do not stand in order there get a file with their places. Partitions are ranges
+/// of that order; memory of 24 bytes a row of the partitions that are being ordered is reserved.
+/// `schema` is theirs without the hash. Rows of equal hash are equal (or met a chance of 2^-64).
 Result<std::shared_ptr<table::PartitionedTable>> OrderedRows(
     const Context& context, std::vector<runtime::SpillFile> runs,
-    const std::shared_ptr<arrow::Schema>& schema, const std::string& name);
+    const std::shared_ptr<arrow::Schema>& schema, const std::string& time_column,
+    const std::string& name);
 
 /// All rows of an opened source, as ScanOptions::columns asks (empty: all).
 Result<std::shared_ptr<arrow::Table>> ReadOpened(const Context& context,

@@ -146,6 +146,56 @@ TEST_CASE("the order of the rows is that of their values, wherever the server ke
   CHECK_TABLE_EQ(fixture.Read({.columns = {"wide"}}), ValueOf(rows->SelectColumns({2})));
 }
 
+TEST_CASE("rows of a database stand in the order of their times, and partitions know theirs") {
+  Fixture fixture(
+      "DROP TABLE IF EXISTS sales; CREATE TABLE sales AS SELECT g::int8 AS id, CASE WHEN g <= "
+      "70000 THEN '2024-01-01'::timestamp + ((g - 1) / 2) * interval '1 second' END AS at FROM "
+      "generate_series(1, 70010) g");
+  constexpr int64_t kBegin = 1'704'067'200'000'000;
+  constexpr int64_t kSecond = 1'000'000;
+  const auto times_of = [&](const table::PartitionedTable& rows) {
+    std::vector<int64_t> times;
+    for (int64_t partition = 0; partition < rows.num_partitions(); ++partition) {
+      std::vector<int64_t> all_rows;
+      std::vector<int64_t> scanned;
+      const auto stream = ValueOf(rows.Scan(fixture.context, partition, {1, 0}, 1000));
+      while (const auto batch = ValueOf(stream->Next())) {
+        const auto& at = static_cast<const arrow::TimestampArray&>(*batch->column(0));
+        for (int64_t i = 0; i < at.length(); ++i) {
+          all_rows.push_back(static_cast<int64_t>(all_rows.size()));
+          scanned.push_back(at.IsNull(i) ? -1 : (at.Value(i) - kBegin) / kSecond);
+        }
+      }
+      CHECK(rows.num_rows(partition) == static_cast<int64_t>(scanned.size()));
+      const auto gathered = ValueOf(rows.Gather(fixture.context, partition, {1}, all_rows));
+      const auto& at = static_cast<const arrow::TimestampArray&>(*gathered[0]);
+      bool same = true;
+      for (size_t i = 0; i < scanned.size(); ++i) {
+        const auto row = static_cast<int64_t>(i);
+        same &= (at.IsNull(row) ? -1 : (at.Value(row) - kBegin) / kSecond) == scanned[i];
+      }
+      CHECK(same);
+      const int64_t last = scanned.back() * kSecond + kBegin;
+      CHECK_FALSE(rows.LiesOutside(partition, 1, {last, last}));
+      CHECK(rows.LiesOutside(partition, 1, {last + 1, last + kSecond}));
+      CHECK_FALSE(rows.LiesOutside(partition, 0, {last + 1, last + kSecond}));
+      times.insert(times.end(), scanned.begin(), scanned.end());
+    }
+    return times;
+  };
+  std::vector<int64_t> expected(10, -1);
+  for (int64_t i = 0; i < 70'000; ++i) expected.push_back(i / 2);
+  for (const auto* order : {"at NULLS FIRST, id", "md5(id::text)", "id DESC"}) {
+    REQUIRE(fixture.connection
+                .Execute({}, Concat("CREATE TABLE moved AS SELECT * FROM sales ORDER BY ", order,
+                                    "; DROP TABLE sales; ALTER TABLE moved RENAME TO sales"))
+                .ok());
+    const auto rows = ValueOf(fixture.store->Open(fixture.context, fixture.source, {}));
+    CHECK_MESSAGE(times_of(*rows) == expected, order);
+  }
+  CHECK(fixture.connection.Execute({}, "DROP TABLE sales").ok());
+}
+
 TEST_CASE("rows that only look alike keep their order wherever the server keeps them") {
   Fixture fixture(
       "DROP TABLE IF EXISTS sales; CREATE TABLE sales (id int8, at timestamp, x float8, y float4, "

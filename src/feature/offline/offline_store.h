@@ -42,8 +42,8 @@ class OfflineStore {
   virtual Result<std::shared_ptr<arrow::Schema>> SourceSchema(const Context& context,
                                                               const DataSource& source) const = 0;
   /// Rows in input order, in memory. Of files that is sorted path, row group, row; rows of a
-  /// database have none and are ordered by a hash of all their values, so that what is asked of
-  /// them does not depend on where the server keeps them.
+  /// database have none and are ordered by time, then by a hash of all their values, so that what
+  /// is asked of them does not depend on where the server keeps them.
   virtual Result<std::shared_ptr<arrow::Table>> Read(const Context& context,
                                                      const DataSource& source,
                                                      const ScanOptions& options) const = 0;

@@ -97,7 +97,7 @@ class PostgresOfflineStore : public OfflineStore {
       return Copy(context, connection, source, request).Value(&runs);
     });
     GNOMON_RETURN_NOT_OK(InSource(source, status));
-    return OrderedRows(context, std::move(runs), request.schema,
+    return OrderedRows(context, std::move(runs), request.schema, source.timestamp_field,
                        Concat("data source ", Quoted(source.name)));
   }
 

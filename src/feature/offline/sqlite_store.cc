@@ -62,7 +62,7 @@ class SqliteOfflineStore : public OfflineStore {
     if (!run.ok()) return InSource(source, run.status());
     std::vector<runtime::SpillFile> runs;
     runs.push_back(*std::move(run));
-    return OrderedRows(context, std::move(runs), mapped,
+    return OrderedRows(context, std::move(runs), mapped, source.timestamp_field,
                        Concat("data source ", Quoted(source.name)));
   }
 
