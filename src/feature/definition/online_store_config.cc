@@ -13,7 +13,8 @@ namespace {
 using OnlineStore = RepositoryConfig::OnlineStore;
 
 /// The keys that every type has.
-const std::vector<std::string> kShared = {"type", "layout", "serve_expired", "value_counts_mb"};
+const std::vector<std::string> kShared = {
+    "type", "layout", "serve_expired", "value_counts_mb", "cache_size_mb", "cache_ttl"};
 
 std::vector<std::string> WithShared(std::vector<std::string> keys) {
   keys.insert(keys.end(), kShared.begin(), kShared.end());
@@ -29,6 +30,12 @@ Status ReadShared(const ConfigNode& node, OnlineStore* store) {
   if (const ConfigNode expired = node.Get("serve_expired"); !expired.is_null()) {
     GNOMON_ASSIGN_OR_RETURN(store->serve_expired, expired.AsBool());
   }
+  if (const ConfigNode ttl = node.Get("cache_ttl"); !ttl.is_null()) {
+    GNOMON_ASSIGN_OR_RETURN(store->cache_ttl, ttl.AsDuration());
+    if (store->cache_ttl <= 0)
+      return ttl.ErrorHere("must be longer than zero", "cache_size_mb: 0 turns the cache off");
+  }
+  GNOMON_RETURN_NOT_OK(ReadInteger(node, "cache_size_mb", 0, 1'000'000, &store->cache_size_mb));
   // A stored row is at most 2^31 - 1 bytes long.
   return ReadInteger(node, "value_counts_mb", 1, 2047, &store->value_counts_mb);
 }

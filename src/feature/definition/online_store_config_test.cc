@@ -64,6 +64,21 @@ TEST_CASE("Feast's connection string of Redis is read") {
   CHECK(ValueOf(Parse("type: redis, host: /run/redis.sock, database: 3")).database == "3");
 }
 
+TEST_CASE("every online store may have a cache") {
+  CHECK(ValueOf(Parse("type: sqlite")).cache_size_mb == 0);
+  CHECK(ValueOf(Parse("type: sqlite")).cache_ttl == 10'000'000);
+  for (const std::string type : {"sqlite", "redis", "postgres"}) {
+    const auto store = ValueOf(Parse(Concat("type: ", type, ", cache_size_mb: 64, cache_ttl: 2s")));
+    CHECK(store.cache_size_mb == 64);
+    CHECK(store.cache_ttl == 2'000'000);
+  }
+  CHECK_ERROR(Parse("cache_size_mb: -1"), ErrorKind::kUser, "between 0 and 1000000, not -1");
+  CHECK_ERROR(Parse("cache_size_mb: lots"), ErrorKind::kUser, "cache_size_mb");
+  CHECK_ERROR(Parse("cache_ttl: 0"), ErrorKind::kUser, "longer than zero");
+  CHECK_ERROR(Parse("cache_ttl: -5"), ErrorKind::kUser, "cache_ttl");
+  CHECK_ERROR(Parse("cache_ttl: soon"), ErrorKind::kUser, "cache_ttl");
+}
+
 TEST_CASE("a password may stand in a file") {
   const TemporaryFolder folder = test::MakeTemporaryFolder();
   const std::string path = folder.path() + "/password";

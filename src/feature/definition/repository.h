@@ -32,6 +32,10 @@ struct RepositoryConfig {
     bool serve_expired = false;
     /// What the counted values of one lifetime aggregate of one entity may take.
     int64_t value_counts_mb = 16;
+    /// What this process may keep of the rows that it read (feature/online/cached_store.h); 0:
+    /// nothing.
+    int64_t cache_size_mb = 0;
+    int64_t cache_ttl = 10'000'000;  ///< microseconds until another process's write is seen
     // Of servers. Redis: Feast's connection_string fills these in.
     std::string host = {};  ///< redis: also the path of a unix socket
     int port = 0;           ///< 0: the server's usual one
