@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "dataset/distributed/distributed.h"
+#include "dataset/extension_functions.h"
 #include "feature/store/plugin_extensions.h"
 #include "runtime/local/worker.h"
 #include "runtime/stage.h"
@@ -39,6 +40,7 @@ Result<dataset::PlanExtensions> LoadPlugins(const WorkerFlags& flags) {
   dataset::PlanExtensions extensions;
   if (loaded == nullptr) return extensions;
   extensions.functions = loaded->functions;
+  extensions.batch_functions = dataset::BatchFunctionsOf(loaded->functions);
   for (const auto& aggregate : loaded->aggregates)
     extensions.aggregates[aggregate->name()] = aggregate;
   return extensions;

@@ -55,15 +55,35 @@ Dataset Dataset::Derive(std::vector<NamedExpression> expressions) const {
 Dataset Dataset::MapBatches(const FunctionRegistry& functions, std::string function,
                             std::string parameters, int64_t rows_per_call) const {
   if (!plan_.ok()) return *this;
-  const auto make = [&]() -> Result<Plan> {
-    GNOMON_ASSIGN_OR_RETURN(const auto* found, functions.Find(function));
-    MapBatchesSpec spec{function, parameters, rows_per_call, found->row_wise};
-    auto schema = found->output_schema(*(*plan_)->schema(), parameters);
-    GNOMON_RETURN_NOT_OK(WithContext(schema.status(), Concat("batch function ", Quoted(function))));
-    spec.output_schema = *std::move(schema);
-    return MakeNode(std::move(spec), {*plan_});
-  };
-  return Dataset(make());
+  const auto found = functions.Find(function);
+  if (!found.ok()) return Dataset(found.status());
+  return Dataset(Mapped(
+      {std::move(function), std::move(parameters), rows_per_call, (*found)->row_wise}, **found));
+}
+
+Dataset Dataset::MapBatches(const PlanExtensions& extensions, std::string function,
+                            std::string parameters, int64_t rows_per_call) const {
+  if (!plan_.ok()) return *this;
+  const auto found = extensions.batch_functions.find(function);
+  if (found == extensions.batch_functions.end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, code] : extensions.batch_functions) names.push_back(name);
+    return Dataset(MakeError(ErrorKind::kNotFound,
+                             Concat("no such batch function of a plug-in: ", Quoted(function)), {},
+                             DidYouMean(function, names)));
+  }
+  const auto& code = found->second;
+  return Dataset(Mapped(
+      {std::move(function), std::move(parameters), rows_per_call, code->row_wise, nullptr, code},
+      *code));
+}
+
+Result<Plan> Dataset::Mapped(MapBatchesSpec spec, const BatchFunction& function) const {
+  auto schema = function.output_schema(*(*plan_)->schema(), spec.parameters);
+  GNOMON_RETURN_NOT_OK(
+      WithContext(schema.status(), Concat("batch function ", Quoted(spec.function))));
+  spec.output_schema = *std::move(schema);
+  return MakeNode(std::move(spec), {*plan_});
 }
 
 Dataset Dataset::Join(const Dataset& right, JoinSpec spec) const {

@@ -53,6 +53,10 @@ class Dataset {
   /// The schema comes from the function, whose name must be in the options' registry when it runs.
   Dataset MapBatches(const FunctionRegistry& functions, std::string function,
                      std::string parameters = {}, int64_t rows_per_call = int64_t{64} * 1024) const;
+  /// The same with a plug-in's function, which the plan keeps (stages find it by its name among
+  /// their PlanExtensions).
+  Dataset MapBatches(const PlanExtensions& extensions, std::string function,
+                     std::string parameters = {}, int64_t rows_per_call = int64_t{64} * 1024) const;
   Dataset Join(const Dataset& right, JoinSpec spec) const;
   /// For each row of this dataset the newest row of `events` as of its time.
   Dataset AsOfJoin(const Dataset& events, AsOfJoinSpec spec) const;
@@ -84,6 +88,7 @@ class Dataset {
 
  private:
   Dataset Then(NodeSpec spec) const;
+  Result<Plan> Mapped(MapBatchesSpec spec, const BatchFunction& function) const;
 
   Result<Plan> plan_;
 };

@@ -137,12 +137,7 @@ class Planner {
 /// Functions are looked for before anything runs.
 Status CheckFunctions(const Plan& plan, const FunctionRegistry* functions) {
   if (const auto* map = std::get_if<MapBatchesSpec>(&plan->spec())) {
-    if (functions == nullptr) {
-      return MakeError(ErrorKind::kNotFound,
-                       Concat("no such batch function: ", Quoted(map->function)), {},
-                       "the execution was given no registry of functions");
-    }
-    GNOMON_ASSIGN_OR_RETURN(const auto* function, functions->Find(map->function));
+    GNOMON_ASSIGN_OR_RETURN(const auto* function, internal::FunctionOf(*map, functions));
     if (map->row_wise && !function->row_wise) {
       return Error(ErrorKind::kUser, "batch function ", Quoted(map->function),
                    " is not registered as row-wise, but the plan says so");

@@ -99,7 +99,9 @@ std::string DescribeSort(const SortSpec& spec) {
 std::string DescribeAggregate(const AggregateSpec& spec) {
   std::vector<std::string> items;
   for (const AggregateItem& item : spec.items) {
-    items.push_back(Concat(item.name, " = ", pit::NameOf(item.function), "(", item.column, ")"));
+    const std::string function =
+        item.custom != nullptr ? item.custom->name() : std::string(pit::NameOf(item.function));
+    items.push_back(Concat(item.name, " = ", function, "(", item.column, ")"));
   }
   return Concat(spec.keys.empty() ? "all rows" : "by ", Listed(spec.keys), ": ", Listed(items));
 }

@@ -28,6 +28,7 @@ class FunctionSet;
 namespace gnomon::dataset {
 
 class PlanNode;
+struct BatchFunction;
 using Plan = std::shared_ptr<const PlanNode>;
 
 /// One file of a scan, as it was when the plan was made.
@@ -117,15 +118,17 @@ struct DeriveSpec {
   std::vector<NamedExpression> expressions;
 };
 
-/// A registered function (function_registry.h) over batches. Call k gets rows [k * rows_per_call,
-/// (k + 1) * rows_per_call) of the input, whatever the batches of the execution are; a row-wise
-/// function gets any. Order: input order of calls.
+/// A registered function (function_registry.h) over batches, or one of a plug-in. Call k gets rows
+/// [k * rows_per_call, (k + 1) * rows_per_call) of the input, whatever the batches of the execution
+/// are; a row-wise function gets any. Order: input order of calls.
 struct MapBatchesSpec {
   std::string function;
   std::string parameters = {};  ///< bytes, handed to the function as they are
   int64_t rows_per_call = int64_t{64} * 1024;
   bool row_wise = false;
   std::shared_ptr<arrow::Schema> output_schema = nullptr;
+  /// The function itself, of a plug-in; null: the execution's registry has it.
+  std::shared_ptr<const BatchFunction> extension = nullptr;
 };
 
 enum class JoinType { kInner, kLeft, kSemi, kAnti, kFull };
@@ -205,7 +208,8 @@ struct WindowAggregateSpec {
 
 /// count sum mean min max std var count_distinct first last last_k median quantile most_frequent,
 /// with the meaning of pit/window.h where the input position is the time: nulls are skipped, an
-/// empty group gives null and counts give 0. A count without a column counts rows.
+/// empty group gives null and counts give 0. A count without a column counts rows. A plug-in's
+/// aggregate sees a group's values in input order in one state, never merged.
 struct AggregateItem {
   pit::AggregateFunction function = pit::AggregateFunction::kCount;
   std::string column = {};
@@ -213,6 +217,7 @@ struct AggregateItem {
   int ddof = 1;           ///< std and var
   int64_t k = 1;          ///< last_k
   double quantile = 0.5;  ///< quantile
+  std::shared_ptr<const pit::CustomAggregate> custom = nullptr;  ///< kCustom: which
 };
 
 /// One row a group of equal keys: key columns, then items. Null is a key like others, all NaN are
@@ -317,6 +322,8 @@ struct PlanExtensions {
   /// Functions that expressions may call beside the language's own; may be null.
   std::shared_ptr<const expr::FunctionSet> functions = nullptr;
   std::map<std::string, std::shared_ptr<const pit::CustomAggregate>> aggregates = {};
+  /// Functions of map_batches (extension_functions.h makes them of `functions`).
+  std::map<std::string, std::shared_ptr<const BatchFunction>> batch_functions = {};
 };
 
 /// A plan as bytes (src/proto/gnomon/plan.proto) and back. Parsing checks every node again; bytes

@@ -118,30 +118,6 @@ Result<NodeSpec> Read(const proto::DatasetJoin& in) {
   return JoinSpec{type, Texts(in.left_keys()), Texts(in.right_keys()), in.right_suffix()};
 }
 
-void Write(const AggregateSpec& spec, proto::DatasetAggregate* out) {
-  SetTexts(spec.keys, out->mutable_keys());
-  for (const AggregateItem& item : spec.items) {
-    auto* written = out->add_items();
-    written->set_function(pit::NameOf(item.function));
-    written->set_column(item.column);
-    written->set_name(item.name);
-    written->set_ddof(item.ddof);
-    written->set_k(item.k);
-    written->set_quantile(item.quantile);
-  }
-}
-
-Result<NodeSpec> Read(const proto::DatasetAggregate& in) {
-  AggregateSpec spec;
-  spec.keys = Texts(in.keys());
-  for (const auto& item : in.items()) {
-    GNOMON_ASSIGN_OR_RETURN(const auto function, pit::ParseAggregateFunction(item.function()));
-    spec.items.push_back(
-        {function, item.column(), item.name(), item.ddof(), item.k(), item.quantile()});
-  }
-  return spec;
-}
-
 void Write(const SortSpec& spec, proto::DatasetSort* out) {
   for (const SortKey& key : spec.keys) {
     auto* written = out->add_keys();
@@ -184,25 +160,12 @@ Result<NodeSpec> Read(const proto::DatasetWrite& in) {
   return spec;
 }
 
-Status Write(const MapBatchesSpec& spec, proto::DatasetMapBatches* out) {
-  out->set_function(spec.function);
-  out->set_parameters(spec.parameters);
-  out->set_rows_per_call(spec.rows_per_call);
-  out->set_row_wise(spec.row_wise);
-  GNOMON_ASSIGN_OR_RETURN(*out->mutable_output_schema(), SchemaBytes(spec.output_schema));
-  return Status::OK();
-}
-
-Result<NodeSpec> Read(const proto::DatasetMapBatches& in) {
-  GNOMON_ASSIGN_OR_RETURN(auto schema, ParseSchema(in.output_schema()));
-  return MapBatchesSpec{in.function(), in.parameters(), in.rows_per_call(), in.row_wise(),
-                        std::move(schema)};
-}
-
 Status WriteSpecOf(const NodeSpec& node, proto::DatasetNode* out) {
   const Overloaded write{
       [&](const ScanSpec& spec) { return Write(spec, out->mutable_scan()); },
-      [&](const MapBatchesSpec& spec) { return Write(spec, out->mutable_map_batches()); },
+      [&](const MapBatchesSpec& spec) {
+        return internal::WriteMapBatches(spec, out->mutable_map_batches());
+      },
       [&](const TableSpec& spec) -> Status {
         GNOMON_ASSIGN_OR_RETURN(*out->mutable_table()->mutable_stream(), TableBytes(*spec.table));
         return Status::OK();
@@ -235,7 +198,7 @@ Status WriteSpecOf(const NodeSpec& node, proto::DatasetNode* out) {
         } else if constexpr (std::is_same_v<Spec, JoinSpec>) {
           Write(spec, out->mutable_join());
         } else if constexpr (std::is_same_v<Spec, AggregateSpec>) {
-          Write(spec, out->mutable_aggregate());
+          internal::WriteAggregate(spec, out->mutable_aggregate());
         } else if constexpr (std::is_same_v<Spec, SortSpec>) {
           Write(spec, out->mutable_sort());
         } else if constexpr (std::is_same_v<Spec, RepartitionSpec>) {
@@ -286,11 +249,11 @@ Result<NodeSpec> ReadSpecOf(const proto::DatasetNode& node, const PlanExtensions
       return DeriveSpec{std::move(read)};
     }
     case Proto::kMapBatches:
-      return Read(node.map_batches());
+      return internal::ReadMapBatches(node.map_batches(), extensions);
     case Proto::kJoin:
       return Read(node.join());
     case Proto::kAggregate:
-      return Read(node.aggregate());
+      return internal::ReadAggregate(node.aggregate(), extensions);
     case Proto::kSort:
       return Read(node.sort());
     case Proto::kRepartition:

@@ -43,19 +43,34 @@ TimeMatch ReadMatch(const proto::DatasetTimeMatch& in) {
   return match;
 }
 
+/// The function of an item, built in or a plug-in's.
+template <typename Message, typename Item>
+void WriteFunction(const Item& item, Message* out) {
+  if (item.custom == nullptr) {
+    out->set_function(pit::NameOf(item.function));
+  } else {
+    out->set_custom(item.custom->name());
+  }
+}
+
+template <typename Message, typename Item>
+Status ReadFunction(const Message& in, const PlanExtensions* extensions, Item* item) {
+  if (in.custom().empty()) {
+    GNOMON_ASSIGN_OR_RETURN(item->function, pit::ParseAggregateFunction(in.function()));
+    return Status::OK();
+  }
+  item->function = pit::AggregateFunction::kCustom;
+  if (extensions != nullptr) {
+    const auto known = extensions->aggregates.find(in.custom());
+    if (known != extensions->aggregates.end()) item->custom = known->second;
+  }
+  if (item->custom != nullptr) return Status::OK();
+  return Error(ErrorKind::kNotFound, "no such aggregate of a plug-in: ", Quoted(in.custom()));
+}
+
 Result<WindowItem> ReadItem(const proto::DatasetWindowItem& in, const PlanExtensions* extensions) {
   WindowItem item;
-  if (in.custom().empty()) {
-    GNOMON_ASSIGN_OR_RETURN(item.function, pit::ParseAggregateFunction(in.function()));
-  } else {
-    item.function = pit::AggregateFunction::kCustom;
-    if (extensions != nullptr) {
-      const auto known = extensions->aggregates.find(in.custom());
-      if (known != extensions->aggregates.end()) item.custom = known->second;
-    }
-    if (item.custom == nullptr)
-      return Error(ErrorKind::kNotFound, "no such aggregate of a plug-in: ", Quoted(in.custom()));
-  }
+  GNOMON_RETURN_NOT_OK(ReadFunction(in, extensions, &item));
   item.column = in.column();
   item.name = in.name();
   if (in.has_window()) item.window = in.window();
@@ -110,6 +125,59 @@ Result<NodeSpec> ReadFilter(const proto::DatasetFilter& in, const PlanExtensions
   return FilterSpec{in.predicate(), std::move(functions)};
 }
 
+Status WriteMapBatches(const MapBatchesSpec& spec, proto::DatasetMapBatches* out) {
+  out->set_function(spec.function);
+  out->set_parameters(spec.parameters);
+  out->set_rows_per_call(spec.rows_per_call);
+  out->set_row_wise(spec.row_wise);
+  out->set_calls_extension(spec.extension != nullptr);
+  GNOMON_ASSIGN_OR_RETURN(*out->mutable_output_schema(), SchemaBytes(spec.output_schema));
+  return Status::OK();
+}
+
+Result<NodeSpec> ReadMapBatches(const proto::DatasetMapBatches& in,
+                                const PlanExtensions* extensions) {
+  GNOMON_ASSIGN_OR_RETURN(auto schema, ParseSchema(in.output_schema()));
+  MapBatchesSpec spec{in.function(), in.parameters(), in.rows_per_call(), in.row_wise(),
+                      std::move(schema)};
+  if (!in.calls_extension()) return spec;
+  if (extensions != nullptr) {
+    const auto known = extensions->batch_functions.find(spec.function);
+    if (known != extensions->batch_functions.end()) spec.extension = known->second;
+  }
+  if (spec.extension != nullptr) return spec;
+  return Error(ErrorKind::kNotFound,
+               "no such batch function of a plug-in: ", Quoted(spec.function));
+}
+
+void WriteAggregate(const AggregateSpec& spec, proto::DatasetAggregate* out) {
+  for (const std::string& key : spec.keys) out->add_keys(key);
+  for (const AggregateItem& item : spec.items) {
+    auto* written = out->add_items();
+    WriteFunction(item, written);
+    written->set_column(item.column);
+    written->set_name(item.name);
+    written->set_ddof(item.ddof);
+    written->set_k(item.k);
+    written->set_quantile(item.quantile);
+  }
+}
+
+Result<NodeSpec> ReadAggregate(const proto::DatasetAggregate& in,
+                               const PlanExtensions* extensions) {
+  AggregateSpec spec{.keys = {in.keys().begin(), in.keys().end()}, .items = {}};
+  for (const auto& message : in.items()) {
+    AggregateItem item{.column = message.column(),
+                       .name = message.name(),
+                       .ddof = message.ddof(),
+                       .k = message.k(),
+                       .quantile = message.quantile()};
+    GNOMON_RETURN_NOT_OK(ReadFunction(message, extensions, &item));
+    spec.items.push_back(std::move(item));
+  }
+  return spec;
+}
+
 Status WriteAsOfJoin(const AsOfJoinSpec& spec, proto::DatasetAsOfJoin* out) {
   WriteMatch(spec.match, out->mutable_match());
   out->set_tolerance(spec.tolerance);
@@ -135,11 +203,7 @@ Status WriteWindowAggregate(const WindowAggregateSpec& spec, proto::DatasetWindo
   WriteMatch(spec.match, out->mutable_match());
   for (const WindowItem& item : spec.items) {
     auto* written = out->add_items();
-    if (item.custom == nullptr) {
-      written->set_function(pit::NameOf(item.function));
-    } else {
-      written->set_custom(item.custom->name());
-    }
+    WriteFunction(item, written);
     written->set_column(item.column);
     written->set_name(item.name);
     if (item.window) written->set_window(*item.window);

@@ -4,8 +4,8 @@
 #include "dataset/plan.h"
 #include "gnomon/plan.pb.h"
 
-/// Expressions, and the nodes that bring rows together in time, as messages. What plug-ins have
-/// comes from `extensions` (may be null); kNotFound when they lack it.
+/// Expressions, and the nodes that may call plug-ins or bring rows together in time, as messages.
+/// What plug-ins have comes from `extensions` (may be null); kNotFound when they lack it.
 namespace gnomon::dataset::internal {
 
 Status WriteExpressions(const std::vector<NamedExpression>& expressions,
@@ -13,6 +13,13 @@ Status WriteExpressions(const std::vector<NamedExpression>& expressions,
 Result<std::vector<NamedExpression>> ReadExpressions(const proto::DatasetExpressions& in,
                                                      const PlanExtensions* extensions);
 Result<NodeSpec> ReadFilter(const proto::DatasetFilter& in, const PlanExtensions* extensions);
+
+Status WriteMapBatches(const MapBatchesSpec& spec, proto::DatasetMapBatches* out);
+Result<NodeSpec> ReadMapBatches(const proto::DatasetMapBatches& in,
+                                const PlanExtensions* extensions);
+
+void WriteAggregate(const AggregateSpec& spec, proto::DatasetAggregate* out);
+Result<NodeSpec> ReadAggregate(const proto::DatasetAggregate& in, const PlanExtensions* extensions);
 
 Status WriteAsOfJoin(const AsOfJoinSpec& spec, proto::DatasetAsOfJoin* out);
 Result<NodeSpec> ReadAsOfJoin(const proto::DatasetAsOfJoin& in);

@@ -146,10 +146,11 @@ SchemaResult CheckSpec(AggregateSpec* spec, const std::vector<Plan>& inputs) {
   for (AggregateItem& item : spec->items) {
     const bool counts = item.function == AggregateFunction::kCount ||
                         item.function == AggregateFunction::kCountDistinct;
-    const std::string name = pit::NameOf(item.function);
+    const std::string name =
+        item.custom != nullptr ? item.custom->name() : std::string(pit::NameOf(item.function));
     if (item.name.empty()) item.name = item.column.empty() ? name : Concat(item.column, "_", name);
-    if (item.function == AggregateFunction::kCustom)
-      return Error(ErrorKind::kUnsupported, "a group cannot be aggregated by a plug-in");
+    if ((item.function == AggregateFunction::kCustom) != (item.custom != nullptr))
+      return Error(ErrorKind::kUser, Quoted(item.name), " names no plug-in's aggregate, or two");
     if (item.column.empty()) {
       if (item.function != AggregateFunction::kCount)
         return Error(ErrorKind::kUser, Quoted(item.name), " needs a column to aggregate");
@@ -157,9 +158,12 @@ SchemaResult CheckSpec(AggregateSpec* spec, const std::vector<Plan>& inputs) {
       continue;
     }
     GNOMON_ASSIGN_OR_RETURN(const int column, FindColumn(input, item.column, ""));
-    auto type = pit::ResultType(
-        {.function = item.function, .k = item.k, .quantile = item.quantile, .ddof = item.ddof},
-        *input.field(column)->type());
+    auto type = pit::ResultType({.function = item.function,
+                                 .k = item.k,
+                                 .quantile = item.quantile,
+                                 .ddof = item.ddof,
+                                 .custom = item.custom},
+                                *input.field(column)->type());
     GNOMON_RETURN_NOT_OK(WithContext(type.status(), Quoted(item.column)));
     fields.push_back(arrow::field(item.name, *type, !counts));
   }

@@ -284,11 +284,10 @@ Result<std::unique_ptr<Accumulator>> MakeAccumulator(const Environment& environm
     case AggregateFunction::kMedian:
     case AggregateFunction::kQuantile:
     case AggregateFunction::kMostFrequent:
+    case AggregateFunction::kCustom:
       return MakeGatheredAccumulator(environment, item, input, stats);
-    default:
-      return Error(ErrorKind::kUnsupported, "a group cannot be aggregated by ",
-                   pit::NameOf(item.function));
   }
+  return Error(ErrorKind::kInternal, "no such aggregate");
 }
 
 }  // namespace gnomon::dataset::internal

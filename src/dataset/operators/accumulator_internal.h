@@ -37,7 +37,7 @@ Result<std::unique_ptr<Accumulator>> MakeAccumulator(const Environment& environm
                                                      const std::shared_ptr<arrow::DataType>& input,
                                                      OperatorStats* stats);
 
-/// median, quantile, most_frequent and last_k.
+/// median, quantile, most_frequent, last_k and aggregates of plug-ins.
 Result<std::unique_ptr<Accumulator>> MakeGatheredAccumulator(
     const Environment& environment, const AggregateItem& item,
     const std::shared_ptr<arrow::DataType>& input, OperatorStats* stats);

@@ -22,6 +22,10 @@ Result<OperatorPtr> MakePipelineOperator(const Environment& environment,
                                          OperatorStats* stats);
 bool IsPipelineNode(const PlanNode& node);
 
+/// The code of a map_batches; lives as long as the spec and the registry (may be null).
+Result<const BatchFunction*> FunctionOf(const MapBatchesSpec& spec,
+                                        const FunctionRegistry* functions);
+
 /// map_batches of functions that look at more than one row.
 Result<OperatorPtr> MakeMapBatchesOperator(const Environment& environment, const Plan& plan,
                                            OperatorPtr input, OperatorStats* stats);

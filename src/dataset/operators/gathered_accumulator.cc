@@ -13,7 +13,8 @@
 #include "pit/window.h"
 #include "table/column.h"
 
-/// Aggregates that look at all values of a group at once: median, quantile, most_frequent, last_k.
+/// Aggregates that look at all values of a group at once: median, quantile, most_frequent, last_k,
+/// and those of plug-ins, whose values of a group go to one state in input order.
 /// The values go to sixteen partitions by group, which spill; at the end each is evaluated as
 /// windows are, with the input position for the time. A partition that memory does not hold is
 /// dealt out again by other bits of the group; what three levels did not make small enough is
@@ -28,6 +29,10 @@ constexpr int kNumPartitions = 16;
 constexpr int kMostLevels = 3;
 constexpr int64_t kBytesPerValue = 64;  ///< that the evaluation takes beside the value, about
 
+pit::AggregateSpec SpecOf(const AggregateItem& item) {
+  return {.function = item.function, .k = item.k, .quantile = item.quantile, .custom = item.custom};
+}
+
 class GatheredAccumulator : public Accumulator {
  public:
   GatheredAccumulator(const Environment& environment, const AggregateItem& item,
@@ -38,7 +43,7 @@ class GatheredAccumulator : public Accumulator {
         result_(std::move(result)),
         schema_(arrow::schema({arrow::field("group", arrow::int64(), false),
                                arrow::field("value", std::move(input))})),
-        spec_{.function = item.function, .k = item.k, .quantile = item.quantile},
+        spec_(SpecOf(item)),
         partitions_(environment, schema_, kNumPartitions, stats) {}
 
   int64_t BytesPerGroup() const override { return 2 * sizeof(int64_t); }
@@ -68,12 +73,28 @@ class GatheredAccumulator : public Accumulator {
       GNOMON_ASSIGN_OR_RETURN(chunks.emplace_back(), arrow::MakeEmptyArray(result_));
     }
     std::vector<int64_t> places(static_cast<size_t>(num_groups_), -1);
+    if (spec_.custom != nullptr && spec_.custom->has_value_of_nothing()) {
+      std::ranges::fill(places, static_cast<int64_t>(result_groups_.size()));
+      GNOMON_ASSIGN_OR_RETURN(chunks.emplace_back(), ValueOfNothing());
+    }
     for (size_t i = 0; i < result_groups_.size(); ++i)
       places[static_cast<size_t>(result_groups_[i])] = static_cast<int64_t>(i);
     return table::Gather(arrow::ChunkedArray(std::move(chunks), result_), places);
   }
 
  private:
+  /// What a group without values has.
+  Result<ArrayPtr> ValueOfNothing() const {
+    GNOMON_ASSIGN_OR_RETURN(auto none, arrow::MakeEmptyArray(schema_->field(1)->type()));
+    const pit::Events events{.ids = {}, .times = {}, .created = {}, .columns = {std::move(none)}};
+    constexpr int32_t kLabel = 0;
+    constexpr int64_t kTime = 0;
+    GNOMON_ASSIGN_OR_RETURN(
+        auto results, pit::AggregateWindows(environment_.context, events, std::span(&kLabel, 1),
+                                            std::span(&kTime, 1), std::span(&spec_, 1)));
+    return results[0];
+  }
+
   static Status Deal(const BatchPtr& batch, int level, PartitionWriter* to) {
     const auto groups = Int64Column(*batch, 0);
     std::vector<int32_t> partition_of;
@@ -167,9 +188,7 @@ class GatheredAccumulator : public Accumulator {
 Result<std::unique_ptr<Accumulator>> MakeGatheredAccumulator(
     const Environment& environment, const AggregateItem& item,
     const std::shared_ptr<arrow::DataType>& input, OperatorStats* stats) {
-  GNOMON_ASSIGN_OR_RETURN(
-      auto result,
-      pit::ResultType({.function = item.function, .k = item.k, .quantile = item.quantile}, *input));
+  GNOMON_ASSIGN_OR_RETURN(auto result, pit::ResultType(SpecOf(item), *input));
   return std::make_unique<GatheredAccumulator>(environment, item, input, std::move(result), stats);
 }
 

@@ -116,8 +116,7 @@ Result<std::unique_ptr<Step>> MakeStep(const Environment& environment, const Pla
     return std::make_unique<FilterStep>(environment.context, std::move(bound));
   }
   if (const auto* map = std::get_if<MapBatchesSpec>(&node.spec())) {
-    GNOMON_ASSIGN_OR_RETURN(const auto* function,
-                            environment.options.functions->Find(map->function));
+    GNOMON_ASSIGN_OR_RETURN(const auto* function, FunctionOf(*map, environment.options.functions));
     return std::make_unique<FunctionStep>(environment.context, function, *map);
   }
   std::vector<ColumnsStep::Column> columns;

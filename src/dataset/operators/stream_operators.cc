@@ -137,10 +137,18 @@ class MapBatchesOperator : public Operator {
 
 }  // namespace
 
+Result<const BatchFunction*> FunctionOf(const MapBatchesSpec& spec,
+                                        const FunctionRegistry* functions) {
+  if (spec.extension != nullptr) return spec.extension.get();
+  if (functions != nullptr) return functions->Find(spec.function);
+  return MakeError(ErrorKind::kNotFound, Concat("no such batch function: ", Quoted(spec.function)),
+                   {}, "the execution was given no registry of functions");
+}
+
 Result<OperatorPtr> MakeMapBatchesOperator(const Environment& environment, const Plan& plan,
                                            OperatorPtr input, OperatorStats* stats) {
   const auto& spec = std::get<MapBatchesSpec>(plan->spec());
-  GNOMON_ASSIGN_OR_RETURN(const auto* function, environment.options.functions->Find(spec.function));
+  GNOMON_ASSIGN_OR_RETURN(const auto* function, FunctionOf(spec, environment.options.functions));
   return std::make_unique<MapBatchesOperator>(environment, plan, function, std::move(input), stats);
 }
 
