@@ -124,6 +124,7 @@ Result<RowRanges> RowsThat(const OpenedParquet& opened, int group, int column,
 
 Result<RowRanges> WantedRows(const OpenedParquet& opened, int group, const ScanRequest& request) {
   const auto row_group = opened.reader->parquet_reader()->metadata()->RowGroup(group);
+  if (row_group->num_rows() == 0) return RowRanges();
   const RowRanges all = {{0, row_group->num_rows()}};
   RowRanges rows = all;
   if (request.time_range && request.time_column >= 0) {
