@@ -121,7 +121,8 @@ TEST_CASE("states accumulate, merge and finish more than once") {
 
 TEST_CASE("the guide shows the example as it is") {
   const std::string guide = ValueOf(ReadFile("docs/guide/plugins.md"));
-  const std::string code = ValueOf(ReadFile("examples/plugin/shop.cc"));
+  const std::string code =
+      ValueOf(ReadFile("examples/plugin/shop.cc")) + ValueOf(ReadFile("examples/plugin/plan.cc"));
   const std::string yaml = ValueOf(ReadFile("examples/plugin/feature_store.yaml")) +
                            ValueOf(ReadFile("examples/plugin/features.yaml"));
   size_t num_blocks = 0;
@@ -137,7 +138,7 @@ TEST_CASE("the guide shows the example as it is") {
       ++num_blocks;
     }
   }
-  CHECK(num_blocks == 9);
+  CHECK(num_blocks == 11);
 }
 
 TEST_CASE("what is no plug-in library is refused by name") {
