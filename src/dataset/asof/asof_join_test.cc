@@ -201,5 +201,66 @@ TEST_CASE("of a row group that is wanted in part only the pages of the labels' t
   CHECK(stats.right[0].pages_pruned == 0);
 }
 
+/// Batches as they are, those without rows too.
+class BatchesTable : public PartitionedTable {
+ public:
+  explicit BatchesTable(arrow::RecordBatchVector batches) : batches_(std::move(batches)) {}
+  const std::string& name() const override { return name_; }
+  const std::shared_ptr<arrow::Schema>& schema() const override { return batches_[0]->schema(); }
+  int64_t num_partitions() const override { return 1; }
+  int64_t num_rows(int64_t /*partition*/) const override {
+    int64_t rows = 0;
+    for (const auto& batch : batches_) rows += batch->num_rows();
+    return rows;
+  }
+  int64_t NumBytes(int64_t /*partition*/, const std::vector<int>& /*columns*/) const override {
+    return 1000;
+  }
+  bool reads_columns_apart(int64_t /*partition*/) const override { return false; }
+  bool LiesOutside(int64_t, int, const table::TimeRange&) const override { return false; }
+  Result<std::unique_ptr<table::PartitionStream>> Scan(const Context&, int64_t,
+                                                       const std::vector<int>& columns,
+                                                       int64_t /*batch_rows*/) const override {
+    class Stream : public table::PartitionStream {
+     public:
+      Stream(arrow::RecordBatchVector batches, std::vector<int> columns)
+          : batches_(std::move(batches)), columns_(std::move(columns)) {}
+      Result<std::shared_ptr<arrow::RecordBatch>> Next() override {
+        if (next_ == batches_.size()) return nullptr;
+        return batches_[next_++]->SelectColumns(columns_);
+      }
+
+     private:
+      arrow::RecordBatchVector batches_;
+      std::vector<int> columns_;
+      size_t next_ = 0;
+    };
+    return std::make_unique<Stream>(batches_, columns);
+  }
+  Result<arrow::ArrayVector> Gather(const Context&, int64_t, const std::vector<int>&,
+                                    std::span<const int64_t>) const override {
+    return Error(ErrorKind::kInternal, "only read as a whole");
+  }
+
+ private:
+  const std::string name_ = "batches";
+  const arrow::RecordBatchVector batches_;
+};
+
+TEST_CASE("batches of labels without rows are as if they were not there") {
+  AsOfRequest request = Tables().Request();
+  const auto rows = ValueOf(table::SingleBatch(*Tables().left));
+  const auto none = rows->Slice(0, 0);
+  const auto joined = ValueOf(Run({}, request));
+  for (const arrow::RecordBatchVector& batches : {arrow::RecordBatchVector{none, rows},
+                                                  {rows, none},
+                                                  {rows->Slice(0, 1), none, rows->Slice(1)}}) {
+    request.left = std::make_shared<BatchesTable>(batches);
+    CHECK_TABLE_EQ(ValueOf(Run({}, request)), joined);
+  }
+  request.left = std::make_shared<BatchesTable>(arrow::RecordBatchVector{none});
+  CHECK(ValueOf(Run({}, request))->num_rows() == 0);
+}
+
 }  // namespace
 }  // namespace gnomon::dataset

@@ -37,6 +37,7 @@ LeftRows::LeftRows(const Context& context, const table::PartitionedTable& table,
 }
 
 Status LeftRows::Keep(std::shared_ptr<arrow::RecordBatch> batch) {
+  if (batch->num_rows() == 0) return Status::OK();
   GNOMON_ASSIGN_OR_RETURN(const int64_t bytes, arrow::util::ReferencedBufferSize(*batch));
   const bool fits = memory_.bytes() + bytes <= kMostKeptBytes;
   if (keeps_ && fits && TryGrowSpare(context_, bytes, &memory_)) {
