@@ -125,12 +125,20 @@ Status StageRegistry::AddActor(std::string type, ActorFactory factory) {
   return AddNamed(&actors_, "an actor", std::move(type), std::move(factory));
 }
 
+Status StageRegistry::AddAccess(std::string service, AccessFunction take) {
+  return AddNamed(&access_, "access to a service", std::move(service), std::move(take));
+}
+
 Result<const StageFunction*> StageRegistry::FindStage(const std::string& name) const {
   return FindNamed(stages_, "stage function", name);
 }
 
 Result<const ActorFactory*> StageRegistry::FindActor(const std::string& type) const {
   return FindNamed(actors_, "actor", type);
+}
+
+Result<const AccessFunction*> StageRegistry::FindAccess(const std::string& service) const {
+  return FindNamed(access_, "access to a service", service);
 }
 
 Result<TaskOutput> RunTask(const Context& context, const StageRegistry& registry, const Task& task,

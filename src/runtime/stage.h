@@ -87,6 +87,10 @@ class Actor {
 using ActorFactory = std::function<Result<std::unique_ptr<Actor>>(const Context& context,
                                                                   std::string_view arguments)>;
 
+/// Takes what a worker process is told, before its first task, of how to reach a service: addresses
+/// and keys, which no task, journal or message holds. Called once a process.
+using AccessFunction = std::function<Status(std::string_view bytes)>;
+
 /// The functions and actors of a program by name. Filled once at the start, by one call per module
 /// (no static initialisers), with the same content on every node; then only read, from any thread.
 class StageRegistry {
@@ -94,14 +98,18 @@ class StageRegistry {
   /// kConflict when the name is taken.
   Status AddStage(std::string name, StageFunction function);
   Status AddActor(std::string type, ActorFactory factory);
+  /// Nodes that share the driver's process know what it knows: nothing is handed to them.
+  Status AddAccess(std::string service, AccessFunction take);
 
   /// kNotFound for an unknown name: driver and worker are different builds.
   Result<const StageFunction*> FindStage(const std::string& name) const;
   Result<const ActorFactory*> FindActor(const std::string& type) const;
+  Result<const AccessFunction*> FindAccess(const std::string& service) const;
 
  private:
   std::map<std::string, StageFunction> stages_;
   std::map<std::string, ActorFactory> actors_;
+  std::map<std::string, AccessFunction> access_;
 };
 
 /// Runs `task` with all its inputs in `store`: finds the function, turns an exception into

@@ -159,6 +159,21 @@ Result<TaskOutput> Busy(TaskContext& context) {
   return WriteOutputs(context, {});
 }
 
+std::string& AccessOfThisProcess() {
+  static auto* const access = new std::string;
+  return *access;
+}
+
+Status TakeAccess(std::string_view bytes) {
+  if (bytes == "wrong") return Error(ErrorKind::kUser, "no access to the fixture");
+  AccessOfThisProcess() = std::string(bytes);
+  return Status::OK();
+}
+
+Result<TaskOutput> Told(TaskContext& context) {
+  return WriteOutputs(context, {{0, static_cast<int64_t>(AccessOfThisProcess().size())}});
+}
+
 class Counter : public Actor {
  public:
   explicit Counter(int64_t start) : sum_(start) {}
@@ -212,12 +227,13 @@ std::vector<Row> RowsOf(Backend& backend, const std::vector<BlockDescriptor>& bl
 
 Status RegisterTestStages(StageRegistry& registry) {
   const std::map<std::string, StageFunction> stages = {
-      {"generate", Generate}, {"mix", Mix},   {"write", Write},
-      {"fail", Fail},         {"wait", Wait}, {"straggle", Straggle},
-      {"crash", Crash},       {"busy", Busy}, {"careless", Careless}};
+      {"generate", Generate}, {"mix", Mix},           {"write", Write}, {"fail", Fail},
+      {"wait", Wait},         {"straggle", Straggle}, {"crash", Crash}, {"busy", Busy},
+      {"careless", Careless}, {"told", Told}};
   for (const auto& [name, function] : stages) {
     GNOMON_RETURN_NOT_OK(registry.AddStage(name, function));
   }
+  GNOMON_RETURN_NOT_OK(registry.AddAccess("fixture", TakeAccess));
   return registry.AddActor(
       "counter", [](const Context&, std::string_view arguments) -> Result<std::unique_ptr<Actor>> {
         return std::make_unique<Counter>(std::stoll(std::string(arguments)));

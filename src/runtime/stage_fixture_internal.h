@@ -36,6 +36,8 @@ struct Row {
 ///   straggle    the first attempt waits, others write to a FolderSink as `write`
 ///   careless    one block, however many are wanted
 ///   crash       the first attempt kills its process by SIGKILL
+///   told        one row: how many bytes this process was told of the access to the service
+///               "fixture"
 ///   busy        fragment: a folder, in which a file lies as long as the task runs; fails when
 ///   there
 ///               are more files than num_partitions allows by its argument

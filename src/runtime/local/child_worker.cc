@@ -96,6 +96,8 @@ Result<std::unique_ptr<ChildWorker>> ChildWorker::Start(const Context& context,
   request.mutable_settings()->set_memory_limit(options.memory_limit);
   request.mutable_settings()->set_spill_folder(options.spill_folder);
   request.mutable_settings()->set_num_threads(options.num_threads);
+  for (const auto& [service, access] : options.access)
+    (*request.mutable_settings()->mutable_access())[service] = access.Reveal();
   GNOMON_RETURN_NOT_OK(worker->Send(request));
   std::vector<FileDescriptor> files;
   GNOMON_ASSIGN_OR_RETURN(const auto reply,
@@ -104,6 +106,7 @@ Result<std::unique_ptr<ChildWorker>> ChildWorker::Start(const Context& context,
     return Error(ErrorKind::kUnsupported, "worker ", Quoted(options.command[0]),
                  " is of another build");
   }
+  GNOMON_RETURN_NOT_OK(FromMessage(reply.ready().error()));
   return worker;
 }
 

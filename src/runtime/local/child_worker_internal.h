@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -8,6 +9,7 @@
 #include <sys/types.h>
 #include <vector>
 
+#include "base/config.h"
 #include "base/context.h"
 #include "base/error.h"
 #include "gnomon/runtime.pb.h"
@@ -25,6 +27,7 @@ struct ChildWorkerOptions {
   int64_t memory_limit = 0;
   int num_threads = 1;
   double cancel_grace_seconds = 2;
+  std::map<std::string, Secret> access = {};
 };
 
 /// The driver's end of one worker process. Not thread-safe; one task or call at a time.

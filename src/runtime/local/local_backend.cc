@@ -229,7 +229,8 @@ Result<std::unique_ptr<Backend>> MakeLocalBackend(const StageRegistry& registry,
               .spill_folder = options.spill_folder,
               .memory_limit = options.memory_bytes / options.max_workers,
               .num_threads = std::max(1, NumCpus() / options.max_workers),
-              .cancel_grace_seconds = options.cancel_grace_seconds};
+              .cancel_grace_seconds = options.cancel_grace_seconds,
+              .access = options.access};
     if (worker.command.empty()) {
       GNOMON_ASSIGN_OR_RETURN(std::string program, PathOfThisProgram());
       worker.command = {std::move(program), "worker", "--fd", "{fd}"};

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/config.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "runtime/backend.h"
@@ -33,6 +34,10 @@ struct LocalOptions {
   /// kProcess: program and arguments of a worker, "{fd}" standing for the number of its socket.
   /// Empty: this program, as `worker --fd {fd}`.
   std::vector<std::string> worker_command = {};
+  /// kProcess: what each worker is told of the services that tasks reach
+  /// (StageRegistry::AddAccess), by their names. It goes through the worker's socket only, never
+  /// into its arguments or environment.
+  std::map<std::string, Secret> access = {};
   /// kProcess: a cancelled task that has not ended after this is killed with its worker.
   double cancel_grace_seconds = 2;
 };

@@ -67,7 +67,16 @@ class WorkerSession {
     proto::WorkerReply reply;
     reply.mutable_ready()->set_protocol(kWorkerProtocol);
     reply.mutable_ready()->set_writer_build(kVersion);
+    ToMessage(TakeAccess(settings), reply.mutable_ready()->mutable_error());
     return Reply(reply, {});
+  }
+
+  Status TakeAccess(const proto::WorkerSettings& settings) {
+    for (const auto& [service, bytes] : settings.access()) {
+      GNOMON_ASSIGN_OR_RETURN(const AccessFunction* take, registry_.FindAccess(service));
+      GNOMON_RETURN_NOT_OK((*take)(bytes));
+    }
+    return Status::OK();
   }
 
   Status StartTask(const proto::RunRequest& run, std::vector<FileDescriptor> files) {
