@@ -181,8 +181,9 @@ Status AppendNumbers(size_t count, std::string_view nulls, std::string_view byte
                      arrow::ArrayBuilder* builder) {
   using T = typename Type::c_type;
   if (bytes.size() / sizeof(T) < count) return Truncated();
+  if (count == 0) return Status::OK();
   std::vector<T> numbers(count);
-  if (count > 0) std::memcpy(numbers.data(), bytes.data(), count * sizeof(T));
+  std::memcpy(numbers.data(), bytes.data(), count * sizeof(T));
   std::vector<uint8_t> valid;
   if (std::ranges::any_of(nulls, [](char bits) { return bits != 0; })) {
     for (size_t i = 0; i < count; ++i) valid.push_back((nulls[i / 8] >> (i % 8) & 1) == 0 ? 1 : 0);
