@@ -1,5 +1,7 @@
 #include <filesystem>
 
+#include <arrow/array.h>
+#include <arrow/extension/uuid.h>
 #include <arrow/io/file.h>
 #include <arrow/table.h>
 #include <doctest/doctest.h>
@@ -21,6 +23,15 @@ using test::AllTypes;
 using test::Random;
 using test::RandomTable;
 using test::ValueOf;
+
+namespace {
+
+std::shared_ptr<arrow::Array> ArrayOf(const std::shared_ptr<arrow::DataType>& type,
+                                      const std::string& rows) {
+  return TableOf({{"values", type}}, rows)->column(0)->chunk(0);
+}
+
+}  // namespace
 
 TEST_CASE("a file appears only when it is committed") {
   const auto folder = MakeTemporaryFolder();
@@ -122,6 +133,44 @@ TEST_CASE("a null in a column that may have none is an error that names it") {
   CHECK(WriteTable({}, *table, folder.path() + "/t.parquet").message().find("'n'") !=
         std::string::npos);
   CHECK(std::filesystem::is_empty(folder.path()));
+}
+
+TEST_CASE("a column of an extension type is written to Parquet as what it is stored as") {
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/t.parquet";
+  const auto stored = TableOf({{"id", arrow::fixed_size_binary(16)}, {"n", arrow::int64()}},
+                              R"([["0123456789abcdef", 1], [null, 2], ["fedcba9876543210", 3]])");
+  const auto ids = arrow::ExtensionType::WrapArray(arrow::extension::uuid(), stored->column(0));
+  const auto table = arrow::Table::Make(
+      arrow::schema({arrow::field("id", arrow::extension::uuid()), stored->field(1)}),
+      {ids, stored->column(1)});
+  for (const int threads : {1, 2}) {
+    SetNumThreads(threads);
+    CHECK_OK(WriteTable({}, *table, path));
+    CHECK_TABLE_EQ(ReadTable({}, path), table);
+  }
+  SetNumThreads(0);
+}
+
+TEST_CASE("a null of a dictionary is a null in Parquet") {
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/t.parquet";
+  const auto type = arrow::dictionary(arrow::int8(), arrow::utf8());
+  const auto encoded = [&](const std::string& indices, const std::string& values) {
+    return ValueOf(arrow::DictionaryArray::FromArrays(type, ArrayOf(arrow::int8(), indices),
+                                                      ArrayOf(arrow::utf8(), values)));
+  };
+  // A dictionary without nulls, too, which Arrow would write as it is.
+  const auto column = std::make_shared<arrow::ChunkedArray>(
+      arrow::ArrayVector{encoded("[[0], [1], [null]]", R"([["a"], ["b"]])"),
+                         encoded("[[1], [0], [2], [null]]", R"([["c"], [null], ["a"]])")});
+  const auto table = arrow::Table::Make(arrow::schema({arrow::field("word", type)}), {column});
+  CHECK_OK(WriteTable({}, *table, path));
+  const auto read = ValueOf(ReadTable({}, path));
+  CHECK(read->schema()->Equals(*table->schema()));
+  const auto words = ValueOf(CastLossless(ValueOf(SingleChunk(*read->column(0))), arrow::utf8()));
+  CHECK(words->Equals(
+      *ArrayOf(arrow::utf8(), R"([["a"], ["b"], [null], [null], ["c"], ["a"], [null]])")));
 }
 
 TEST_CASE("an empty table keeps its schema") {

@@ -19,6 +19,7 @@
 
 #include "base/memory_reservation.h"
 #include "base/parallel.h"
+#include "table/column.h"
 #include "table/parquet_row_groups_internal.h"
 
 namespace gnomon::table::internal {
@@ -49,6 +50,28 @@ void SetLevels(const arrow::Array& array, std::vector<int16_t>* levels) {
   if (array.null_count() == 0) return;
   for (int64_t i = 0; i < array.length(); ++i)
     (*levels)[static_cast<size_t>(i)] = array.IsNull(i) ? 0 : 1;
+}
+
+bool HasNullValues(const arrow::Array& array) {
+  return array.type_id() == arrow::Type::DICTIONARY &&
+         static_cast<const arrow::DictionaryArray&>(array).dictionary()->null_count() > 0;
+}
+
+/// The chunks as Parquet's column writer takes them: without extension types, which it passes over
+/// in silence, and without dictionaries of which a value is null, which it would encode.
+Result<arrow::ArrayVector> WritableChunks(const arrow::ChunkedArray& column) {
+  arrow::ArrayVector chunks = column.chunks();
+  if (column.type()->id() == arrow::Type::EXTENSION) {
+    for (auto& chunk : chunks) chunk = static_cast<const arrow::ExtensionArray&>(*chunk).storage();
+  }
+  // All of them: the writer takes no dictionary behind plain values.
+  const bool decodes =
+      std::ranges::any_of(chunks, [](const auto& chunk) { return HasNullValues(*chunk); });
+  for (size_t i = 0; decodes && i < chunks.size(); ++i) {
+    const auto& type = static_cast<const arrow::DictionaryType&>(*chunks[i]->type());
+    GNOMON_ASSIGN_OR_RETURN(chunks[i], CastLossless(chunks[i], type.value_type()));
+  }
+  return chunks;
 }
 
 /// One leaf a column, and no repetition.
@@ -91,7 +114,8 @@ class FlatSink : public RowGroupSink {
     parquet::ArrowWriteContext context(arrow::default_memory_pool(), properties_.get());
     const bool nullable = writer->descr()->max_definition_level() > 0;
     std::vector<int16_t> levels;
-    for (const auto& chunk : column.chunks()) {
+    GNOMON_ASSIGN_OR_RETURN(const arrow::ArrayVector chunks, WritableChunks(column));
+    for (const auto& chunk : chunks) {
       for (int64_t begin = 0; begin < chunk->length(); begin += kPieceRows) {
         const auto piece = chunk->Slice(begin, std::min(kPieceRows, chunk->length() - begin));
         if (nullable) SetLevels(*piece, &levels);
@@ -99,7 +123,11 @@ class FlatSink : public RowGroupSink {
                                                 piece->length(), *piece, &context, nullable));
       }
     }
-    return Status::OK();
+    // The writer takes values of a type that it does not know for none.
+    if (writer->rows_written() == column.length()) return Status::OK();
+    return Error(ErrorKind::kUnsupported, "values of type ", column.type()->ToString(),
+                 " cannot be written to Parquet: column ",
+                 Quoted(writer->descr()->path()->ToDotString()));
   } catch (const parquet::ParquetStatusException& error) {
     return error.status();
   }
