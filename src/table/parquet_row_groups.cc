@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <utility>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include <arrow/table.h>
 #include <arrow/type.h>
 #include <arrow/util/base64.h>
+#include <arrow/util/bitmap_reader.h>
 #include <arrow/util/key_value_metadata.h>
 #include <parquet/arrow/schema.h>
 #include <parquet/arrow/writer.h>
@@ -18,6 +20,7 @@
 #include <parquet/schema.h>
 
 #include "base/memory_reservation.h"
+#include "base/mutex.h"
 #include "base/parallel.h"
 #include "table/column.h"
 #include "table/parquet_row_groups_internal.h"
@@ -46,10 +49,14 @@ class NestedSink : public RowGroupSink {
 
 /// Is a value present? What Parquet calls definition levels of a flat column.
 void SetLevels(const arrow::Array& array, std::vector<int16_t>* levels) {
-  levels->assign(static_cast<size_t>(array.length()), 1);
-  if (array.null_count() == 0) return;
-  for (int64_t i = 0; i < array.length(); ++i)
-    (*levels)[static_cast<size_t>(i)] = array.IsNull(i) ? 0 : 1;
+  levels->assign(static_cast<size_t>(array.length()), array.type_id() == arrow::Type::NA ? 0 : 1);
+  const uint8_t* const validity = array.null_bitmap_data();
+  if (validity == nullptr || array.null_count() == 0) return;
+  arrow::internal::BitmapReader bits(validity, array.offset(), array.length());
+  for (int16_t& level : *levels) {
+    level = bits.IsSet() ? 1 : 0;
+    bits.Next();
+  }
 }
 
 bool HasNullValues(const arrow::Array& array) {
@@ -74,6 +81,49 @@ Result<arrow::ArrayVector> WritableChunks(const arrow::ChunkedArray& column) {
   return chunks;
 }
 
+/// Puts the columns of a buffered row group into the file in their order, each as soon as those
+/// before it are there: what is written needs no memory any more, and others are encoded meanwhile.
+class OrderedColumns {
+ public:
+  OrderedColumns(parquet::RowGroupWriter* group, int num_columns)
+      : group_(group), is_encoded_(static_cast<size_t>(num_columns)) {}
+
+  /// Thread-safe. Writes when nobody else does. After an error nothing is written any more.
+  Status SetEncoded(int column) {
+    for (int next = Begin(column); next >= 0; next = Next()) GNOMON_RETURN_NOT_OK(Write(next));
+    return Status::OK();
+  }
+
+ private:
+  /// The column that the caller is to write, -1: none.
+  int Begin(int column) {
+    const MutexLock lock(mutex_);
+    is_encoded_[static_cast<size_t>(column)] = true;
+    if (is_writing_ || !is_encoded_[next_]) return -1;
+    is_writing_ = true;
+    return static_cast<int>(next_);
+  }
+
+  int Next() {
+    const MutexLock lock(mutex_);
+    is_writing_ = ++next_ < is_encoded_.size() && is_encoded_[next_];
+    return is_writing_ ? static_cast<int>(next_) : -1;
+  }
+
+  Status Write(int column) try {
+    group_->column(column)->Close();
+    return Status::OK();
+  } catch (const parquet::ParquetStatusException& error) {
+    return error.status();
+  }
+
+  parquet::RowGroupWriter* const group_;
+  Mutex mutex_;
+  std::vector<bool> is_encoded_ GNOMON_GUARDED_BY(mutex_);
+  size_t next_ GNOMON_GUARDED_BY(mutex_) = 0;  ///< the first that is not written
+  bool is_writing_ GNOMON_GUARDED_BY(mutex_) = false;
+};
+
 /// One leaf a column, and no repetition.
 class FlatSink : public RowGroupSink {
  public:
@@ -95,13 +145,7 @@ class FlatSink : public RowGroupSink {
       group->Close();
       return Status::OK();
     }
-    parquet::RowGroupWriter* const group = writer_->AppendBufferedRowGroup();
-    GNOMON_RETURN_NOT_OK(ParallelFor(context_, rows.num_columns(), [&](int64_t i) {
-      const auto column = static_cast<int>(i);
-      return Encode(*rows.column(column), group->column(column));
-    }));
-    group->Close();
-    return Status::OK();
+    return WriteSideBySide(rows);
   }
 
   Status Close() override {
@@ -110,6 +154,19 @@ class FlatSink : public RowGroupSink {
   }
 
  private:
+  Status WriteSideBySide(const arrow::Table& rows) {
+    parquet::RowGroupWriter* const group = writer_->AppendBufferedRowGroup();
+    OrderedColumns columns(group, rows.num_columns());
+    std::atomic<int> next = 0;
+    GNOMON_RETURN_NOT_OK(ParallelFor(context_, rows.num_columns(), [&](int64_t /*i*/) -> Status {
+      const int column = next++;  // the first that nobody has taken
+      GNOMON_RETURN_NOT_OK(Encode(*rows.column(column), group->column(column)));
+      return columns.SetEncoded(column);
+    }));
+    group->Close();
+    return Status::OK();
+  }
+
   Status Encode(const arrow::ChunkedArray& column, parquet::ColumnWriter* writer) const try {
     parquet::ArrowWriteContext context(arrow::default_memory_pool(), properties_.get());
     const bool nullable = writer->descr()->max_definition_level() > 0;
