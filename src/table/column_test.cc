@@ -132,6 +132,31 @@ TEST_CASE("gathering works over chunks of very different lengths") {
   CheckGather(column, indices);
 }
 
+TEST_CASE("gathering from chunks without nulls puts the nulls where no row is wanted") {
+  for (const auto& type : {arrow::int8(), arrow::int16(), arrow::int32(), arrow::float64(),
+                           arrow::decimal128(20, 0)}) {
+    for (uint64_t seed = 0; seed < 40; ++seed) {
+      CAPTURE(seed);
+      Random random(seed);
+      arrow::ArrayVector chunks;
+      int8_t number = 0;
+      const int64_t least = random.Int(0, 90);
+      for (int64_t i = random.Int(1, 6); i > 0; --i) {
+        arrow::Int8Builder numbers;
+        for (int64_t k = random.Int(least, 100); k > 0; --k)
+          REQUIRE(numbers.Append(static_cast<int8_t>(++number % 100)).ok());
+        const auto array = ValueOf(CastLossless(ValueOf(numbers.Finish()), type));
+        chunks.push_back(array->Slice(random.Int(0, array->length() / 9)));
+      }
+      const arrow::ChunkedArray column(chunks);
+      std::vector<int64_t> indices;
+      for (int64_t i = random.Int(0, 200); i > 0; --i)
+        indices.push_back(random.Chance(0.5) ? -1 : random.Int(-1, column.length() - 1));
+      CheckGather(column, indices);
+    }
+  }
+}
+
 TEST_CASE(
     "gathering from an empty column gives nulls for negative indices and an error for others") {
   for (const auto& type : {arrow::int64(), arrow::utf8(), arrow::list(arrow::int8())}) {

@@ -37,9 +37,20 @@ class ChunkFinder {
       first_.push_back(static_cast<uint32_t>(chunk));
     }
     first_.push_back(ends_.empty() ? 0U : static_cast<uint32_t>(ends_.size() - 1));
+    for (size_t bucket = 1; bucket < first_.size(); ++bucket)
+      is_even_ = is_even_ && first_[bucket] - first_[bucket - 1] <= 1;
   }
 
   int64_t length() const { return length_; }
+  int64_t End(size_t chunk) const { return ends_[chunk]; }
+  /// Does no bucket lie in more than two chunks?
+  bool is_even() const { return is_even_; }
+
+  /// The chunk of `row`, without a jump. REQUIRES: is_even(), 0 <= row < length().
+  size_t FindEven(int64_t row) const {
+    const size_t chunk = first_[static_cast<size_t>(row >> shift_)];
+    return chunk + (ends_[chunk] <= row ? 1 : 0);
+  }
 
   /// The chunk of `row` and the row inside it. REQUIRES: 0 <= row < length().
   std::pair<size_t, int64_t> Find(int64_t row) const {
@@ -57,6 +68,7 @@ class ChunkFinder {
  private:
   int64_t length_;
   int shift_ = 0;
+  bool is_even_ = true;
   std::vector<int64_t> ends_;
   std::vector<uint32_t> first_;
 };
@@ -73,6 +85,11 @@ class Validity {
   void SetNull(int64_t row) {
     arrow::bit_util::ClearBit(bits_->mutable_data(), row);
     ++null_count_;
+  }
+  /// Of `count` rows (at most 64) from `row`, a multiple of 64: bit i stands for row + i.
+  void Set(int64_t row, int64_t count, uint64_t valid) {
+    std::memcpy(bits_->mutable_data() + row / 8, &valid, static_cast<size_t>((count + 7) / 8));
+    null_count_ += count - std::popcount(valid);
   }
   int64_t null_count() const { return null_count_; }
   /// Null when every row is valid.
@@ -140,6 +157,36 @@ std::shared_ptr<arrow::Array> MakeGathered(const arrow::ChunkedArray& column, si
                                                  std::move(buffers), validity.null_count()));
 }
 
+/// Values of chunks without nulls, without a jump that depends on a row: in a join it is chance
+/// which labels found one.
+template <typename Value>
+void GatherEvenly(const ChunkFinder& finder, const std::vector<Chunk>& chunks,
+                  std::span<const int64_t> indices, Value* out, Validity* validity) {
+  struct Start {
+    const uint8_t* values;
+    int64_t row;
+  };
+  std::vector<Start> starts;
+  for (size_t i = 0; i < chunks.size(); ++i)
+    starts.push_back({chunks[i].values, i == 0 ? 0 : finder.End(i - 1)});
+  constexpr size_t kBlock = 64;
+  for (size_t block = 0; block < indices.size(); block += kBlock) {
+    const size_t count = std::min(kBlock, indices.size() - block);
+    uint64_t valid = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const int64_t index = indices[block + i];
+      const int64_t row = std::max<int64_t>(index, 0);
+      const Start& start = starts[finder.FindEven(row)];
+      Value value;
+      std::memcpy(&value, start.values + (row - start.row) * static_cast<int64_t>(sizeof(Value)),
+                  sizeof(Value));
+      out[block + i] = index >= 0 ? value : Value{};
+      valid |= uint64_t{index >= 0} << i;
+    }
+    validity->Set(static_cast<int64_t>(block), static_cast<int64_t>(count), valid);
+  }
+}
+
 template <typename Value>
 Result<std::shared_ptr<arrow::Array>> GatherValues(const arrow::ChunkedArray& column,
                                                    const ChunkFinder& finder,
@@ -149,8 +196,15 @@ Result<std::shared_ptr<arrow::Array>> GatherValues(const arrow::ChunkedArray& co
   GNOMON_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> values,
                           arrow::AllocateBuffer(length * static_cast<int64_t>(sizeof(Value))));
   auto* out = values->mutable_data_as<Value>();
+  const std::vector<Chunk> chunks = ChunksOf(column, sizeof(Value));
+  const bool has_nulls =
+      std::ranges::any_of(chunks, [](const Chunk& chunk) { return chunk.validity != nullptr; });
+  if (finder.is_even() && !has_nulls) {
+    GatherEvenly(finder, chunks, indices, out, &validity);
+    return MakeGathered(column, indices.size(), validity, {values});
+  }
   ForEachRow(
-      finder, ChunksOf(column, sizeof(Value)), indices,
+      finder, chunks, indices,
       [&](size_t i, const Chunk& chunk, int64_t row) {
         std::memcpy(out + i, chunk.values + row * static_cast<int64_t>(sizeof(Value)),
                     sizeof(Value));
