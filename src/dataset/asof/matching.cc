@@ -15,6 +15,8 @@ namespace gnomon::dataset::internal {
 namespace {
 
 constexpr int64_t kMicro = 1000;  ///< nanoseconds
+constexpr int64_t kMaxInt64 = std::numeric_limits<int64_t>::max();
+constexpr int64_t kMinInt64 = std::numeric_limits<int64_t>::min();
 constexpr int64_t kMergeChunkRows = 1 << 19;
 constexpr const char* kOverflow = "event times do not fit the unit of the created times";
 
@@ -249,6 +251,12 @@ LabelBounds BoundsOf(std::span<const int64_t> times, int64_t label_unit, int64_t
   if (tolerance <= 0) return bounds;
   bounds.oldest.resize(times.size());
   const pit::Nanos reach = pit::ToNanos(tolerance, kMicro);
+  if (label_unit == unit && reach % unit == 0 && reach / unit <= kMaxInt64) {
+    const auto units = static_cast<int64_t>(reach / unit);
+    for (size_t i = 0; i < times.size(); ++i)
+      bounds.oldest[i] = times[i] < kMinInt64 + units ? kMinInt64 : times[i] - units;
+    return bounds;
+  }
   for (size_t i = 0; i < times.size(); ++i)
     bounds.oldest[i] = pit::CeilToUnit(pit::ToNanos(times[i], label_unit) - reach, unit);
   return bounds;
