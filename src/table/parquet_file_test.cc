@@ -121,6 +121,32 @@ TEST_CASE("without statistics nothing is pruned") {
   CHECK_ERROR(TableReader::Open({}, path, {.time_column = "tz"}), ErrorKind::kNotFound, "tz");
 }
 
+TEST_CASE("times of 96 bits hold years that nanoseconds do not") {
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/t.parquet";
+  const auto write = [&](const arrow::Table& table, bool store_schema) {
+    const auto sink = ValueOf(arrow::io::FileOutputStream::Open(path));
+    parquet::ArrowWriterProperties::Builder properties;
+    properties.enable_deprecated_int96_timestamps();
+    if (store_schema) properties.store_schema();
+    CHECK_OK(parquet::arrow::WriteTable(table, arrow::default_memory_pool(), sink, 10,
+                                        parquet::default_writer_properties(), properties.build()));
+    CHECK_OK(sink->Close());
+  };
+  constexpr int64_t kYear9999 = 253'402'300'799'000'000;
+  const auto far = TimesTable(arrow::timestamp(arrow::TimeUnit::MICRO), kYear9999, 30);
+  write(*far, false);
+  CHECK_TABLE_EQ(ReadTable({}, path), far);
+  const auto reader = ValueOf(TableReader::Open(
+      {}, path,
+      {.time_column = "ts", .time_range = TimeRange{kYear9999, kYear9999}, .batch_rows = 7}));
+  CHECK_TABLE_EQ(Drain(reader.get(), 7), far);
+  // Whoever writes nanoseconds says so.
+  const auto fine = TimesTable(arrow::timestamp(arrow::TimeUnit::NANO), 123, 30);
+  write(*fine, true);
+  CHECK_TABLE_EQ(ReadTable({}, path), fine);
+}
+
 TEST_CASE("dictionary encoding is left out where it cannot shrink a column") {
   const auto folder = MakeTemporaryFolder();
   Random random(5);

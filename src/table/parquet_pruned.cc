@@ -231,9 +231,7 @@ Status GroupScan::OpenColumns(const ScanRequest& request, int group) {
   }
   auto file = std::make_unique<parquet::ParquetFileReader>();
   file->Open(std::make_unique<KeptFile>(opened, kept));
-  parquet::ArrowReaderProperties properties;
-  properties.set_use_threads(false);
-  properties.set_pre_buffer(false);
+  parquet::ArrowReaderProperties properties = opened.reader->properties();
   properties.set_batch_size(request.batch_rows);
   GNOMON_ASSIGN_OR_RETURN(
       reader_, ParquetReader::Make(arrow::default_memory_pool(), std::move(file), properties));

@@ -86,6 +86,23 @@ std::shared_ptr<arrow::Schema> StoredSchema(const parquet::FileMetaData& metadat
   return arrow::ipc::ReadSchema(&stream, &dictionaries).ValueOr(nullptr);
 }
 
+/// Times of 96 bits hold days and nanoseconds of years that 64 bits of nanoseconds do not. They are
+/// read as microseconds, which is what Spark and Hive write, unless the file says nanoseconds.
+arrow::TimeUnit::type UnitOf96Bits(const parquet::FileMetaData& metadata) {
+  const parquet::SchemaDescriptor& schema = *metadata.schema();
+  bool has_96_bits = false;
+  for (int leaf = 0; leaf < schema.num_columns() && !has_96_bits; ++leaf)
+    has_96_bits = schema.Column(leaf)->physical_type() == parquet::Type::INT96;
+  const auto stored = has_96_bits ? StoredSchema(metadata) : nullptr;
+  if (stored == nullptr) return arrow::TimeUnit::MICRO;
+  const bool has_nanos = std::ranges::any_of(stored->fields(), [](const auto& field) {
+    return field->type()->id() == arrow::Type::TIMESTAMP &&
+           checked_cast<const arrow::TimestampType&>(*field->type()).unit() ==
+               arrow::TimeUnit::NANO;
+  });
+  return has_nanos ? arrow::TimeUnit::NANO : arrow::TimeUnit::MICRO;
+}
+
 /// Null when they do not say the least and the greatest value.
 std::shared_ptr<parquet::Statistics> StatisticsOf(const parquet::RowGroupMetaData& group,
                                                   int leaf) {
@@ -135,6 +152,7 @@ Result<OpenedParquet> OpenParquet(const std::string& path,
   }
   parquet::arrow::FileReaderBuilder builder;
   GNOMON_RETURN_NOT_OK(builder.Open(file, reader_properties, metadata));
+  properties.set_coerce_int96_timestamp_unit(UnitOf96Bits(*builder.raw_reader()->metadata()));
   builder.properties(properties);
   GNOMON_ASSIGN_OR_RETURN(auto reader, builder.Build());
   return OpenedParquet{.reader = std::move(reader),
