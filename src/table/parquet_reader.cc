@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <string_view>
@@ -72,6 +73,14 @@ int64_t ScalarTime(const arrow::Scalar& scalar) {
   if (scalar.type->id() == arrow::Type::DATE64)
     return checked_cast<const arrow::Date64Scalar&>(scalar).value;
   return checked_cast<const arrow::TimestampScalar&>(scalar).value;
+}
+
+bool IsNaN(const arrow::Scalar& scalar) {
+  if (scalar.type->id() == arrow::Type::FLOAT)
+    return std::isnan(checked_cast<const arrow::FloatScalar&>(scalar).value);
+  if (scalar.type->id() == arrow::Type::DOUBLE)
+    return std::isnan(checked_cast<const arrow::DoubleScalar&>(scalar).value);
+  return false;
 }
 
 /// The Arrow schema that Arrow's writers store; null when there is none.
@@ -206,6 +215,7 @@ Result<bool> IsRefused(const parquet::Statistics& statistics, const RowGroupProb
   std::shared_ptr<arrow::Scalar> max;
   if (!parquet::arrow::StatisticsAsScalars(statistics, &min, &max).ok()) return false;
   if (!min->is_valid || !max->is_valid || !min->type->Equals(*max->type)) return false;
+  if (IsNaN(*min) || IsNaN(*max)) return false;  // of the other values they say nothing
   GNOMON_ASSIGN_OR_RETURN(auto least, arrow::MakeArrayFromScalar(*min, 1));
   GNOMON_ASSIGN_OR_RETURN(auto greatest, arrow::MakeArrayFromScalar(*max, 1));
   GNOMON_ASSIGN_OR_RETURN(const auto ends, arrow::Concatenate({least, greatest}));
