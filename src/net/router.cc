@@ -104,7 +104,10 @@ void Router::Find(std::string_view method, std::string_view raw_path, RouteMatch
   for (const Pattern& pattern : patterns_) {
     if (!Matches(pattern, raw_path, &match->values)) continue;
     Choose(pattern.routes, method, match);
-    if (match->route == RouteMatch::kNone) continue;
+    if (match->route == RouteMatch::kNone) {
+      if (pattern.num_suffixes > 0) return;
+      continue;
+    }
     size_t next = 0;
     for (const Segment& segment : pattern.segments) {
       if (segment.is_param) match->params.push_back({segment.text, match->values[next++]});

@@ -44,8 +44,9 @@ struct RouteMatch {
 /// A pattern is a path whose segments are literal, or `{name}`, or `{name}` with a literal suffix
 /// that begins with a colon: "/v1/models/{model}:predict". `{name}` matches one segment of at least
 /// one character, without the suffix. Literal paths win over patterns, a pattern with a suffix over
-/// one without; among equals the first added wins. Paths match byte by byte after percent-decoding;
-/// "/x" and "/x/" are different. A GET route answers HEAD too.
+/// one without, whatever the method ("GET /v1/models/m:predict" is no model called "m:predict");
+/// among equals the first added wins. Paths match byte by byte after percent-decoding; "/x" and
+/// "/x/" are different. A GET route answers HEAD too.
 ///
 /// Thread-safe once routes are no longer added.
 class Router {

@@ -50,6 +50,10 @@ TEST_CASE("a router finds literal paths and patterns") {
   CHECK(Found(router, "GET", "/v1/models/m/versions/") == "404");
   CHECK(Found(router, "GET", "/v1/models/m/versions/3/4") == "404");
   CHECK(Found(router, "POST", "/v1/models/:predict") == "405 GET, HEAD");
+  CHECK(Found(router, "GET", "/v1/models/sales:predict") == "405 POST");
+  CHECK(Found(router, "HEAD", "/v1/models/special:predict") == "405 POST");
+  CHECK(Found(router, "GET", "/v1/models/sales:forecast") ==
+        "GET /v1/models/{model} model=sales:forecast");
 }
 
 TEST_CASE("another method is told which ones a path has, and HEAD is a GET") {
