@@ -4,6 +4,7 @@
 
 #include <arrow/array.h>
 #include <arrow/chunked_array.h>
+#include <arrow/extension_type.h>
 #include <arrow/type.h>
 #include <arrow/util/checked_cast.h>
 
@@ -89,6 +90,8 @@ Result<KeyClass> KeyClassOf(const arrow::DataType& type) {
       return KeyClass::kBytes;
     case arrow::Type::DICTIONARY:
       return KeyClassOf(*checked_cast<const arrow::DictionaryType&>(type).value_type());
+    case arrow::Type::EXTENSION:
+      return KeyClassOf(*checked_cast<const arrow::ExtensionType&>(type).storage_type());
     default:
       return Error(ErrorKind::kUser,
                    "a column of this type cannot be a join key: ", type.ToString());
@@ -119,8 +122,14 @@ size_t NumWords(KeyClass key_class) {
 Result<KeyColumn> KeyColumn::Make(std::shared_ptr<arrow::Array> array) {
   KeyColumn column;
   GNOMON_ASSIGN_OR_RETURN(column.key_class_, KeyClassOf(*array->type()));
-  while (array->type_id() == arrow::Type::DICTIONARY) {
-    GNOMON_ASSIGN_OR_RETURN(array, Decode(checked_cast<const arrow::DictionaryArray&>(*array)));
+  while (true) {
+    if (array->type_id() == arrow::Type::EXTENSION) {
+      array = checked_cast<const arrow::ExtensionArray&>(*array).storage();
+    } else if (array->type_id() == arrow::Type::DICTIONARY) {
+      GNOMON_ASSIGN_OR_RETURN(array, Decode(checked_cast<const arrow::DictionaryArray&>(*array)));
+    } else {
+      break;
+    }
   }
   column.array_ = std::move(array);
   return column;

@@ -26,7 +26,7 @@ inline constexpr uint8_t kNullTag = 0x80;
 /// whatever their types. Borrows nothing: keeps the array. Immutable, thread-safe.
 class KeyColumn {
  public:
-  /// Dictionaries are decoded.
+  /// Dictionaries are decoded, extension types are what they are stored as.
   static Result<KeyColumn> Make(std::shared_ptr<arrow::Array> array);
 
   KeyClass key_class() const { return key_class_; }

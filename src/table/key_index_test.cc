@@ -3,6 +3,7 @@
 #include <map>
 #include <optional>
 
+#include <arrow/extension/uuid.h>
 #include <arrow/scalar.h>
 #include <doctest/doctest.h>
 
@@ -234,6 +235,16 @@ TEST_CASE("strings, large strings, views and dictionaries of them are one") {
       R"(["", "a", null, "long enough for the heap"])"));
   CHECK(FindIn({text}, {encoded}) == expected);
   CHECK(FindIn({encoded}, {text}) == expected);
+}
+
+TEST_CASE("keys of an extension type are compared as what they are stored as") {
+  const auto stored =
+      ArrayOf(arrow::fixed_size_binary(16), R"(["0123456789abcdef", null, "fedcba9876543210"])");
+  const auto ids = arrow::ExtensionType::WrapArray(arrow::extension::uuid(), stored);
+  const Ids expected = {0, KeyIndex::kNull, 1};
+  CHECK(FindIn({ids}, {ids}) == expected);
+  CHECK(FindIn({ids}, {stored}) == expected);
+  CHECK(FindIn({stored, stored}, {ids, ids}) == expected);
 }
 
 TEST_CASE("dictionaries of integers are compared by value") {
