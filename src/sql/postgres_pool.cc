@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "base/outage.h"
 #include "base/text.h"
 
 namespace gnomon::sql {
@@ -16,19 +17,33 @@ struct PostgresPool::State {
   State(PostgresOptions where, const PostgresPoolOptions& how)
       : options(std::move(where)), pool_options(how) {}
 
+  struct Idle {
+    std::unique_ptr<Postgres> connection;
+    double since = 0;  // MonotonicSeconds
+  };
+
   const PostgresOptions options;
   const PostgresPoolOptions pool_options;
+  Outage outage;
 
   Mutex mutex;
   std::condition_variable_any freed;
-  std::vector<std::unique_ptr<Postgres>> idle GNOMON_GUARDED_BY(mutex);  // latest used last
+  std::vector<Idle> idle GNOMON_GUARDED_BY(mutex);  // latest used last
   int in_use GNOMON_GUARDED_BY(mutex) = 0;
   bool connected_once GNOMON_GUARDED_BY(mutex) = false;
 
-  // Takes a place; the latest used idle connection when there is one.
-  Result<std::unique_ptr<Postgres>> Checkout(const Context& context) {
-    const double end = MonotonicSeconds() + pool_options.checkout_timeout_seconds;
+  Patience UsualPatience() const {
+    return {.checkout_seconds = pool_options.checkout_timeout_seconds,
+            .connect_seconds = options.connect_timeout_seconds,
+            .trusted_seconds = 0};
+  }
+
+  // Takes a place; the latest used idle connection when there is one that lives.
+  Result<std::unique_ptr<Postgres>> Checkout(const Context& context, const Patience& patience) {
+    const double now = MonotonicSeconds();
+    const double end = now + patience.checkout_seconds;
     const double until = context.deadline.has_value() ? std::min(end, *context.deadline) : end;
+    Idle taken;
     std::unique_lock lock(mutex);
     while (in_use >= pool_options.max_connections) {
       const std::chrono::duration<double> left(until - MonotonicSeconds());
@@ -42,18 +57,37 @@ struct PostgresPool::State {
     }
     ++in_use;
     if (idle.empty()) return nullptr;
-    auto connection = std::move(idle.back());
+    taken = std::move(idle.back());
     idle.pop_back();
-    return connection;
+    lock.unlock();
+    const bool trusted = now - taken.since < patience.trusted_seconds;
+    if (!trusted && !taken.connection->IsIdleAndAlive()) taken.connection.reset();
+    return std::move(taken.connection);
+  }
+
+  bool HasConnected() {
+    const MutexLock lock(mutex);
+    return connected_once;
+  }
+
+  /// `retry` with the back-off for a server that has answered before, or for one that has not.
+  template <typename Retry>
+  Status RetryAsKnown(const BackOff& back_off, const Retry& retry) {
+    if (HasConnected()) return retry(back_off);
+    const Status first = retry(pool_options.first_back_off);
+    if (first.ok() || !IsRetryable(first)) return first;
+    // Once connected, a failure is one of a server that was there.
+    return HasConnected() ? retry(back_off) : first;
   }
 
   void Return(std::unique_ptr<Postgres> connection) {
-    std::vector<std::unique_ptr<Postgres>> closed;  // outside the lock
+    std::vector<Idle> closed;  // outside the lock
+    const double now = MonotonicSeconds();
     {
       const MutexLock lock(mutex);
       --in_use;
       if (connection != nullptr && connection->usable() && !connection->in_transaction()) {
-        idle.push_back(std::move(connection));
+        idle.push_back({std::move(connection), now});
       } else if (connection != nullptr && !connection->usable()) {
         closed.swap(idle);  // what broke one has mostly broken them all
       }
@@ -83,11 +117,16 @@ const PostgresOptions& PostgresPool::options() const { return state_->options; }
 const PostgresPoolOptions& PostgresPool::pool_options() const { return state_->pool_options; }
 
 Result<PostgresPool::Lease> PostgresPool::Acquire(const Context& context) {
-  GNOMON_ASSIGN_OR_RETURN(auto connection, state_->Checkout(context));
-  if (connection != nullptr && connection->IsIdleAndAlive())
-    return Lease(this, std::move(connection));
-  connection.reset();
-  auto opened = Postgres::Connect(context, state_->options);
+  return AcquireWithin(context, state_->UsualPatience());
+}
+
+Result<PostgresPool::Lease> PostgresPool::AcquireWithin(const Context& context,
+                                                        const Patience& patience) {
+  GNOMON_ASSIGN_OR_RETURN(auto connection, state_->Checkout(context, patience));
+  if (connection != nullptr) return Lease(this, std::move(connection));
+  PostgresOptions options = state_->options;
+  options.connect_timeout_seconds = patience.connect_seconds;
+  auto opened = Postgres::Connect(context, options);
   if (!opened.ok()) {
     state_->Return(nullptr);
     return opened.status();
@@ -99,26 +138,37 @@ Result<PostgresPool::Lease> PostgresPool::Acquire(const Context& context) {
   return Lease(this, std::make_unique<Postgres>(*std::move(opened)));
 }
 
+Status PostgresPool::RunOnce(const Context& context, const Patience& patience,
+                             const std::function<Status(Postgres* connection)>& body) {
+  GNOMON_ASSIGN_OR_RETURN(Lease lease, AcquireWithin(context, patience));
+  return body(&*lease);
+}
+
 Status PostgresPool::Run(const Context& context,
                          const std::function<Status(Postgres* connection)>& body) {
-  const auto attempt = [&]() -> Status {
-    GNOMON_ASSIGN_OR_RETURN(Lease lease, Acquire(context));
-    return body(&*lease);
+  const auto attempt = [&] {
+    return state_->outage.Note(context, RunOnce(context, state_->UsualPatience(), body));
   };
-  bool connected_once = false;
-  {
-    const MutexLock lock(state_->mutex);
-    connected_once = state_->connected_once;
-  }
-  if (connected_once) return RetryWithBackOff(context, state_->pool_options.back_off, attempt);
-  // Once connected, a failure is one of a server that was there.
-  const Status first = RetryWithBackOff(context, state_->pool_options.first_back_off, attempt);
-  if (first.ok() || !IsRetryable(first)) return first;
-  {
-    const MutexLock lock(state_->mutex);
-    connected_once = state_->connected_once;
-  }
-  return connected_once ? RetryWithBackOff(context, state_->pool_options.back_off, attempt) : first;
+  return state_->RetryAsKnown(state_->pool_options.back_off, [&](const BackOff& back_off) {
+    return RetryWithBackOff(context, back_off, std::ref(attempt));
+  });
+}
+
+Status PostgresPool::Read(const Context& context,
+                          const std::function<Status(Postgres* connection)>& body) {
+  const auto attempt = [&] {
+    const PostgresPoolOptions& options = state_->pool_options;
+    Patience patience = state_->UsualPatience();
+    patience.trusted_seconds = options.trusted_seconds;
+    if (state_->outage.HasLasted(options.read_back_off.total_seconds)) {
+      patience.checkout_seconds = std::min(patience.checkout_seconds, options.probe_seconds);
+      patience.connect_seconds = std::min(patience.connect_seconds, options.probe_seconds);
+    }
+    return RunOnce(context, patience, body);
+  };
+  return state_->RetryAsKnown(state_->pool_options.read_back_off, [&](const BackOff& back_off) {
+    return state_->outage.Retry(context, back_off, std::ref(attempt));
+  });
 }
 
 }  // namespace gnomon::sql

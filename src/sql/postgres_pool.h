@@ -18,6 +18,12 @@ struct PostgresPoolOptions {
   BackOff back_off = {};
   /// The same before the first connection: a wrong address should be told soon.
   BackOff first_back_off = {.total_seconds = 2};
+  /// How long `Read` asks again, counted from the beginning of the outage; later it makes a single
+  /// attempt, which waits at most `probe_seconds` for a connection.
+  BackOff read_back_off = {.longest_seconds = 0.5, .total_seconds = 5};
+  double probe_seconds = 1;
+  /// `Read` does not ask the system whether a connection that was used this recently still lives.
+  double trusted_seconds = 0.5;
 };
 
 /// Connections to one server that are opened when they are needed and used again. Thread-safe.
@@ -52,11 +58,24 @@ class PostgresPool {
   /// be safe to repeat: reads, or one transaction whose effect is the same when done twice.
   Status Run(const Context& context, const std::function<Status(Postgres* connection)>& body);
 
+  /// The same for reads that somebody waits for: all of them share one patience with a server that
+  /// does not answer (base/outage.h), so that they do not pile up while it stays away.
+  Status Read(const Context& context, const std::function<Status(Postgres* connection)>& body);
+
   const PostgresOptions& options() const;
   const PostgresPoolOptions& pool_options() const;
 
  private:
   struct State;
+  /// How long a connection is waited for, and how long after its last use it needs no look.
+  struct Patience {
+    double checkout_seconds;
+    double connect_seconds;
+    double trusted_seconds;
+  };
+  Result<Lease> AcquireWithin(const Context& context, const Patience& patience);
+  Status RunOnce(const Context& context, const Patience& patience,
+                 const std::function<Status(Postgres* connection)>& body);
   void GiveBack(std::unique_ptr<Postgres> connection);
   std::unique_ptr<State> state_;
 };

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -114,6 +115,55 @@ TEST_CASE("work goes on after the server was restarted") {
   CHECK_ERROR(impatient.Run({}, [](Postgres*) { return Status::OK(); }), ErrorKind::kUnavailable,
               "gave up after");
   CHECK(MonotonicSeconds() - begin < 10);
+}
+
+bool Contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// One read through the pool; the text of its error, or nothing.
+std::string Read(PostgresPool* pool) {
+  return pool
+      ->Read(
+          {},
+          [](Postgres* connection) { return connection->QueryPrepared({}, "SELECT 1").status(); })
+      .message();
+}
+
+TEST_CASE("reads outlast a restart; while a server stays away they make one attempt each") {
+  PostgresServer server = PostgresServer::Start();
+  const BackOff short_patience = {
+      .first_seconds = 0.01, .longest_seconds = 0.02, .total_seconds = 0.3, .jitter = 0};
+  PostgresPool pool(OptionsOf(server),
+                    {.back_off = short_patience, .read_back_off = short_patience});
+  for (int outages = 0; outages < 2; ++outages) {
+    CHECK(Read(&pool).empty());
+    server.Stop();
+    std::string error = Read(&pool);
+    CHECK_MESSAGE(Contains(error, "gave up after"), error);
+    // What is left of the patience may do for one more attempt.
+    while (Contains(error, "gave up after")) error = Read(&pool);
+    std::atomic<int> failed_at_once = 0;
+    {
+      std::vector<std::jthread> threads;
+      for (int i = 0; i < 12; ++i) {
+        threads.emplace_back([&] {
+          for (int read = 0; read < 10; ++read) {
+            const std::string told = Read(&pool);
+            const bool at_once =
+                Contains(told, "(no answer since 20") && !Contains(told, "gave up after");
+            CHECK_MESSAGE(at_once, told);
+            if (at_once) ++failed_at_once;
+          }
+        });
+      }
+    }
+    CHECK(failed_at_once == 120);
+    CHECK_ERROR(pool.Run({}, [](Postgres*) { return Status::OK(); }), ErrorKind::kUnavailable,
+                "gave up after");  // what may take long has its own patience
+    server.StartAgain();
+  }
+  CHECK(Read(&pool).empty());
 }
 
 }  // namespace

@@ -183,11 +183,11 @@ class PostgresStore : public OnlineStore {
     GNOMON_RETURN_NOT_OK(context.Check());
     std::vector<OnlineValues> values;
     if (reads.empty()) return values;
-    GNOMON_RETURN_NOT_OK(shared_->WithTables([&] {
-      return shared_->pool.Run(context, [&](sql::Postgres* connection) {
-        return ReadWith(context, reads, connection).Value(&values);
-      });
-    }));
+    const auto read = [&](sql::Postgres* connection) {
+      return ReadWith(context, reads, connection).Value(&values);
+    };
+    GNOMON_RETURN_NOT_OK(
+        shared_->WithTables([&] { return shared_->pool.Read(context, std::ref(read)); }));
     return values;
   }
 
