@@ -259,22 +259,18 @@ std::optional<double> FeastEncoder::Number(const arrow::RecordBatch& batch, size
 Result<FeastColumns> FeastColumns::Make(const OnlineTable& table, std::span<const int> fields) {
   FeastColumns columns;
   columns.view_ = table.view;
+  std::vector<std::shared_ptr<arrow::DataType>> types;
   for (const int index : fields) {
     const auto& field = FeastSchema(table)->field(index);
     GNOMON_ASSIGN_OR_RETURN(const ValueType type, FeastTypeOf(*field->type()));
-    GNOMON_ASSIGN_OR_RETURN(auto builder, arrow::MakeBuilder(field->type()));
     columns.names_.push_back(field->name());
     columns.types_.push_back(type);
-    columns.builders_.push_back(std::move(builder));
+    types.push_back(field->type());
   }
+  GNOMON_ASSIGN_OR_RETURN(columns.columns_, table::RowColumns::Make(types));
   columns.set_.resize(fields.size());
   columns.warned_.resize(fields.size());
   return columns;
-}
-
-Status FeastColumns::Reserve(int64_t num_rows) {
-  for (const auto& builder : builders_) GNOMON_RETURN_NOT_OK(builder->Reserve(num_rows));
-  return Status::OK();
 }
 
 int FeastColumns::PlaceOf(std::string_view feature) {
@@ -291,7 +287,7 @@ Status FeastColumns::Set(size_t place, std::string_view value) {
     return Error(ErrorKind::kDataLoss, "feature ", Quoted(names_[place]), " of view ",
                  Quoted(view_), " is stored twice for one entity");
   }
-  const auto state = ReadFeastValue(value, types_[place], builders_[place].get());
+  const auto state = ReadFeastValue(value, types_[place], place, &*columns_);
   if (!state.ok()) {
     return WithContext(state.status(),
                        Concat("feature ", Quoted(names_[place]), " of view ", Quoted(view_)));
@@ -307,21 +303,16 @@ Status FeastColumns::Set(size_t place, std::string_view value) {
 }
 
 Status FeastColumns::EndRow() {
-  for (size_t place = 0; place < builders_.size(); ++place) {
-    if (!set_[place]) GNOMON_RETURN_NOT_OK(builders_[place]->AppendNull());
+  for (size_t place = 0; place < names_.size(); ++place) {
+    if (!set_[place]) GNOMON_RETURN_NOT_OK(columns_->SetNull(place));
     set_[place] = false;
   }
+  columns_->EndRow();
   return Status::OK();
 }
 
 Result<std::vector<std::shared_ptr<arrow::Array>>> FeastColumns::Finish() {
-  std::vector<std::shared_ptr<arrow::Array>> arrays;
-  arrays.reserve(builders_.size());
-  for (const auto& builder : builders_) {
-    GNOMON_ASSIGN_OR_RETURN(auto array, builder->Finish());
-    arrays.push_back(std::move(array));
-  }
-  return arrays;
+  return columns_->Finish();
 }
 
 }  // namespace gnomon::feature::internal

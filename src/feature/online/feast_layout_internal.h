@@ -8,12 +8,13 @@
 #include <string_view>
 #include <vector>
 
-#include <arrow/builder.h>
+#include <arrow/type_fwd.h>
 
 #include "base/context.h"
 #include "base/error.h"
 #include "feature/online/feast_value.h"
 #include "feature/online/online_store.h"
+#include "table/row_columns.h"
 
 /// What the stores share of Feast's layout: docs/formats/online_feast.md draws it.
 namespace gnomon::feature::internal {
@@ -106,7 +107,8 @@ class FeastColumns {
 
   const std::vector<std::string>& names() const { return names_; }
 
-  Status Reserve(int64_t num_rows);
+  /// Before the first row: how many will be ended.
+  Status Reserve(int64_t num_rows) { return columns_->Start(num_rows); }
   /// The place of a feature among the fields; -1: it was not asked for. Fast when features come in
   /// the same order for every row.
   int PlaceOf(std::string_view feature);
@@ -120,7 +122,7 @@ class FeastColumns {
   std::string view_;
   std::vector<std::string> names_;
   std::vector<ValueType> types_;
-  std::vector<std::unique_ptr<arrow::ArrayBuilder>> builders_;
+  std::optional<table::RowColumns> columns_;
   std::vector<bool> set_;
   std::vector<bool> warned_;  ///< of values of another type
   size_t next_ = 0;

@@ -117,56 +117,71 @@ Status AppendList(const arrow::ListArray& lists, ValueType::Base base, int64_t r
 
 Status NoValue() { return Error(ErrorKind::kDataLoss, "stored bytes are no feast value"); }
 
+/// A number, boolean or time as Arrow keeps it, in the low bytes.
+bool ReadFixed(ProtobufReader* reader, ValueType::Base base, uint64_t* value) {
+  if (base == ValueType::kDouble) return reader->Fixed(value);
+  if (base == ValueType::kFloat) {
+    uint32_t narrow = 0;
+    const bool read = reader->Fixed(&narrow);
+    *value = narrow;
+    return read;
+  }
+  if (!reader->Varint(value)) return false;
+  if (base == ValueType::kBool) *value = *value != 0 ? 1 : 0;
+  if (base != ValueType::kUnixTimestamp) return true;
+  int64_t micros = 0;
+  if (__builtin_mul_overflow(static_cast<int64_t>(*value), kMicrosPerSecond, &micros)) return false;
+  *value = static_cast<uint64_t>(micros);
+  return true;
+}
+
+/// A time inside a list that stands for null.
+bool SkipNullTime(ProtobufReader* reader) {
+  ProtobufReader ahead = *reader;
+  uint64_t seconds = 0;
+  const bool is_null = ahead.Varint(&seconds) &&
+                       static_cast<int64_t>(seconds) == std::numeric_limits<int64_t>::min();
+  if (is_null) *reader = ahead;
+  return is_null;
+}
+
 /// One value of the type, from the wire to the builder.
 bool ReadBare(ProtobufReader* reader, ValueType::Base base, arrow::ArrayBuilder* builder,
               bool in_list, Status* status) {
-  uint64_t number = 0;
-  std::string_view bytes;
-  switch (base) {
-    case ValueType::kBytes:
-    case ValueType::kString:
-      if (!reader->Bytes(&bytes)) return false;
-      if (base == ValueType::kString && !arrow::util::ValidateUTF8(bytes)) return false;
-      *status = static_cast<arrow::BinaryBuilder*>(builder)->Append(bytes);
-      return true;
-    case ValueType::kDouble: {
-      if (!reader->Fixed(&number)) return false;
-      *status = static_cast<arrow::DoubleBuilder*>(builder)->Append(std::bit_cast<double>(number));
-      return true;
-    }
-    case ValueType::kFloat: {
-      uint32_t narrow = 0;
-      if (!reader->Fixed(&narrow)) return false;
-      *status = static_cast<arrow::FloatBuilder*>(builder)->Append(std::bit_cast<float>(narrow));
-      return true;
-    }
-    case ValueType::kBool:
-      if (!reader->Varint(&number)) return false;
-      *status = static_cast<arrow::BooleanBuilder*>(builder)->Append(number != 0);
-      return true;
-    case ValueType::kInt32:
-      if (!reader->Varint(&number)) return false;
-      *status = static_cast<arrow::Int32Builder*>(builder)->Append(static_cast<int32_t>(number));
-      return true;
-    case ValueType::kInt64:
-      if (!reader->Varint(&number)) return false;
-      *status = static_cast<arrow::Int64Builder*>(builder)->Append(static_cast<int64_t>(number));
-      return true;
-    default: {
-      if (!reader->Varint(&number)) return false;
-      const auto seconds = static_cast<int64_t>(number);
-      int64_t micros = 0;
-      auto* times = static_cast<arrow::TimestampBuilder*>(builder);
-      if (in_list && seconds == std::numeric_limits<int64_t>::min()) {
-        *status = times->AppendNull();
-      } else if (__builtin_mul_overflow(seconds, kMicrosPerSecond, &micros)) {
-        return false;
-      } else {
-        *status = times->Append(micros);
-      }
-      return true;
-    }
+  if (WireOf(base) == Wire::kBytes) {
+    std::string_view bytes;
+    if (!reader->Bytes(&bytes)) return false;
+    if (base == ValueType::kString && !arrow::util::ValidateUTF8(bytes)) return false;
+    *status = static_cast<arrow::BinaryBuilder*>(builder)->Append(bytes);
+    return true;
   }
+  if (in_list && base == ValueType::kUnixTimestamp && SkipNullTime(reader)) {
+    *status = builder->AppendNull();
+    return true;
+  }
+  uint64_t value = 0;
+  if (!ReadFixed(reader, base, &value)) return false;
+  switch (base) {
+    case ValueType::kDouble:
+      *status = static_cast<arrow::DoubleBuilder*>(builder)->Append(std::bit_cast<double>(value));
+      break;
+    case ValueType::kFloat:
+      *status = static_cast<arrow::FloatBuilder*>(builder)->Append(
+          std::bit_cast<float>(static_cast<uint32_t>(value)));
+      break;
+    case ValueType::kBool:
+      *status = static_cast<arrow::BooleanBuilder*>(builder)->Append(value != 0);
+      break;
+    case ValueType::kInt32:
+      *status = static_cast<arrow::Int32Builder*>(builder)->Append(static_cast<int32_t>(value));
+      break;
+    case ValueType::kInt64:
+      *status = static_cast<arrow::Int64Builder*>(builder)->Append(static_cast<int64_t>(value));
+      break;
+    default:
+      *status = static_cast<arrow::TimestampBuilder*>(builder)->Append(static_cast<int64_t>(value));
+  }
+  return true;
 }
 
 Status ReadList(std::string_view bytes, ValueType::Base base, arrow::ListBuilder* lists) {
@@ -231,6 +246,21 @@ bool HasItsWire(const Member& member) {
   return true;
 }
 
+/// Where the bytes have a value of the type.
+struct Found {
+  FeastValueState state = FeastValueState::kNull;
+  std::string_view from;  ///< the bytes behind its tag
+};
+
+Result<Found> FindValue(std::string_view bytes, ValueType type) {
+  GNOMON_ASSIGN_OR_RETURN(const Member member, FindMember(bytes));
+  if (member.number == 0 || member.number == kNullNumber) return Found{};
+  if (!HasItsWire(member)) return NoValue();
+  if (!IsMemberOf(member.number, type))
+    return Found{.state = FeastValueState::kOtherType, .from = {}};
+  return Found{.state = FeastValueState::kValue, .from = member.from};
+}
+
 }  // namespace
 
 Result<ValueType> FeastTypeOf(const arrow::DataType& type) {
@@ -259,17 +289,12 @@ Status AppendFeastValue(const arrow::Array& column, ValueType type, int64_t row,
 
 Result<FeastValueState> ReadFeastValue(std::string_view bytes, ValueType type,
                                        arrow::ArrayBuilder* builder) {
-  GNOMON_ASSIGN_OR_RETURN(const Member member, FindMember(bytes));
-  if (member.number == 0 || member.number == kNullNumber) {
+  GNOMON_ASSIGN_OR_RETURN(const Found found, FindValue(bytes, type));
+  if (found.state != FeastValueState::kValue) {
     GNOMON_RETURN_NOT_OK(builder->AppendNull());
-    return FeastValueState::kNull;
+    return found.state;
   }
-  if (!HasItsWire(member)) return NoValue();
-  if (!IsMemberOf(member.number, type)) {
-    GNOMON_RETURN_NOT_OK(builder->AppendNull());
-    return FeastValueState::kOtherType;
-  }
-  ProtobufReader reader(member.from);
+  ProtobufReader reader(found.from);
   if (!type.list) {
     Status status;
     if (!ReadBare(&reader, type.base, builder, false, &status)) return NoValue();
@@ -279,6 +304,22 @@ Result<FeastValueState> ReadFeastValue(std::string_view bytes, ValueType type,
   std::string_view list;
   if (!reader.Bytes(&list)) return NoValue();
   GNOMON_RETURN_NOT_OK(ReadList(list, type.base, static_cast<arrow::ListBuilder*>(builder)));
+  return FeastValueState::kValue;
+}
+
+Result<FeastValueState> ReadFeastValue(std::string_view bytes, ValueType type, size_t column,
+                                       table::RowColumns* columns) {
+  if (columns->builder(column) != nullptr)
+    return ReadFeastValue(bytes, type, columns->builder(column));
+  GNOMON_ASSIGN_OR_RETURN(const Found found, FindValue(bytes, type));
+  if (found.state != FeastValueState::kValue) {
+    GNOMON_RETURN_NOT_OK(columns->SetNull(column));
+    return found.state;
+  }
+  ProtobufReader reader(found.from);
+  uint64_t value = 0;
+  if (!ReadFixed(&reader, type.base, &value)) return NoValue();
+  columns->SetFixed(column, reinterpret_cast<const char*>(&value));  // little-endian, as Arrow
   return FeastValueState::kValue;
 }
 

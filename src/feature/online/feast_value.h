@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "feature/definition/types.h"
+#include "table/row_columns.h"
 
 /// One feature's value as Feast stores it: the bytes of the message feast.types.Value, null as no
 /// bytes at all. Written and read here without the message's object, which would be most of a
@@ -32,6 +33,9 @@ enum class FeastValueState : uint8_t {
 /// kDataLoss for bytes that are no Value; the builder must be thrown away then.
 Result<FeastValueState> ReadFeastValue(std::string_view bytes, ValueType type,
                                        arrow::ArrayBuilder* builder);
+/// The same into the present row of a column of that type.
+Result<FeastValueState> ReadFeastValue(std::string_view bytes, ValueType type, size_t column,
+                                       table::RowColumns* columns);
 
 /// What Feast keeps beside the value as `value_text`: texts, numbers and booleans as Python writes
 /// them. False when it keeps none (null, bytes, timestamps, lists).

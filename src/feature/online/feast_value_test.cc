@@ -5,6 +5,7 @@
 
 #include <arrow/array.h>
 #include <arrow/builder.h>
+#include <arrow/compare.h>
 #include <arrow/record_batch.h>
 #include <arrow/table.h>
 #include <arrow/type.h>
@@ -35,13 +36,23 @@ std::string BytesOf(const std::shared_ptr<arrow::DataType>& type, std::string_vi
   return bytes;
 }
 
-/// The bytes read as the type, as a one-row column.
+/// The bytes read as the type, as a one-row column: by a builder, and the same by RowColumns.
 Result<std::shared_ptr<arrow::Array>> ReadAs(const std::shared_ptr<arrow::DataType>& type,
                                              std::string_view bytes) {
   GNOMON_ASSIGN_OR_RETURN(const ValueType feast, FeastTypeOf(*type));
   GNOMON_ASSIGN_OR_RETURN(const auto builder, arrow::MakeBuilder(type));
-  GNOMON_RETURN_NOT_OK(ReadFeastValue(bytes, feast, builder.get()).status());
-  return builder->Finish();
+  auto columns = ValueOf(table::RowColumns::Make({type}));
+  test::RequireOk(columns.Start(1));
+  const auto state = ReadFeastValue(bytes, feast, builder.get());
+  const auto other = ReadFeastValue(bytes, feast, 0, &columns);
+  CHECK(other.status() == state.status());
+  GNOMON_RETURN_NOT_OK(state.status());
+  CHECK(*other == *state);
+  columns.EndRow();
+  GNOMON_ASSIGN_OR_RETURN(auto column, builder->Finish());
+  CHECK(ValueOf(columns.Finish())[0]->Equals(*column,
+                                             arrow::EqualOptions::Defaults().nans_equal(true)));
+  return column;
 }
 
 TEST_CASE("values have the bytes of Feast's message, and read back") {

@@ -22,8 +22,8 @@ constexpr size_t kMaxIdleDecoders = 16;  // of a table
 /// Where the one statement has its columns; what it does not need it does not ask for, since the
 /// server describes each of them in every answer.
 struct Columns {
-  int read = -1;  ///< of several reads, which one
-  int key = 0;
+  int read = -1;   ///< of several reads, which one
+  int key = -1;    ///< of reads of several keys
   int event = -1;  ///< of packed rows
   int schema = -1;
   int value = 0;
@@ -31,14 +31,16 @@ struct Columns {
   int feature = -1;
 };
 
-Columns ColumnsOf(std::span<const std::shared_ptr<const PostgresTable>> tables) {
+Columns ColumnsOf(std::span<const OnlineRead> reads,
+                  std::span<const std::shared_ptr<const PostgresTable>> tables) {
   const auto is_packed = [](const auto& table) { return table->id != 0; };
   const bool packed = std::ranges::any_of(tables, is_packed);
   const bool feast = !std::ranges::all_of(tables, is_packed);
   int count = 0;
   Columns columns;
   if (tables.size() > 1) columns.read = count++;
-  columns.key = count++;
+  if (std::ranges::any_of(reads, [](const OnlineRead& read) { return read.keys.size() != 1; }))
+    columns.key = count++;
   columns.value = count++;
   if (packed) columns.event = count++;
   if (packed) columns.schema = count++;
@@ -70,7 +72,8 @@ std::string StatementOf(std::span<const OnlineRead> reads,
     const bool packed = table.id != 0;
     text += i > 0 ? " UNION ALL SELECT " : "SELECT ";
     if (columns.read >= 0) append_number(i);
-    text += columns.read >= 0 ? ", entity_key, value" : "entity_key, value";
+    if (columns.read >= 0) text += ", ";
+    text += columns.key >= 0 ? "entity_key, value" : "value";
     if (columns.event >= 0)
       text += packed ? ", event_ts, schema_id" : ", NULL::bigint, NULL::bigint";
     if (columns.time >= 0)
@@ -106,7 +109,7 @@ struct StoredKeys {
 };
 
 /// The result's rows of one read by key: a key's rows are a chain. An open-addressing table of the
-/// chains' first rows, at most half full.
+/// chains' first rows, at most half full. Without a key column all rows are of one key.
 class RowsByKey {
  public:
   RowsByKey(const PostgresResult& result, int key_column, std::span<const int64_t> rows)
@@ -114,16 +117,19 @@ class RowsByKey {
         key_column_(key_column),
         base_(rows.empty() ? 0 : rows.front()),
         links_(rows.empty() ? 0 : static_cast<size_t>(rows.back() - base_ + 1)),
-        slots_(std::bit_ceil(rows.size() * 2 + 1), -1) {
+        slots_(key_column < 0 ? 1 : std::bit_ceil(rows.size() * 2 + 1), -1) {
+    std::string_view last_key;
+    int64_t first = -1;  // of the last row's chain
     for (const int64_t row : rows) {
-      const std::string_view key = result.Bytes(row, key_column);
-      int64_t& first = slots_[SlotOf(key)];
       LinkOf(row) = {.next = -1, .last = row};
-      if (first < 0) {
-        first = row;
-      } else {
-        LinkOf(std::exchange(LinkOf(first).last, row)).next = row;
+      const std::string_view key = KeyOf(row);
+      if (first < 0 || key != last_key) {  // a key's rows mostly come together
+        last_key = key;
+        int64_t& slot = slots_[SlotOf(key)];
+        first = slot;
+        if (slot < 0) first = slot = row;
       }
+      if (first != row) LinkOf(std::exchange(LinkOf(first).last, row)).next = row;
     }
   }
   /// -1: there is none.
@@ -136,11 +142,14 @@ class RowsByKey {
     int64_t last;  ///< of the chain that this row begins
   };
   Link& LinkOf(int64_t row) { return links_[static_cast<size_t>(row - base_)]; }
+  std::string_view KeyOf(int64_t row) const {
+    return key_column_ < 0 ? std::string_view() : result_.Bytes(row, key_column_);
+  }
   /// The key's slot, or the free one where it would be.
   size_t SlotOf(std::string_view key) const {
+    if (key_column_ < 0) return 0;
     size_t slot = std::hash<std::string_view>()(key) & (slots_.size() - 1);
-    while (slots_[slot] >= 0 && result_.Bytes(slots_[slot], key_column_) != key)
-      slot = (slot + 1) & (slots_.size() - 1);
+    while (slots_[slot] >= 0 && KeyOf(slots_[slot]) != key) slot = (slot + 1) & (slots_.size() - 1);
     return slot;
   }
 
@@ -249,7 +258,7 @@ Result<std::vector<OnlineValues>> ReadPostgresRows(
       names.emplace_back(reads[i].table->schema->field(field)->name());
     parameters.TextArray(names);
   }
-  const Columns columns = ColumnsOf(tables);
+  const Columns columns = ColumnsOf(reads, tables);
   GNOMON_ASSIGN_OR_RETURN(
       const auto result,
       connection->QueryPrepared(context, StatementOf(reads, tables, columns), parameters));
@@ -262,10 +271,10 @@ Result<std::vector<OnlineValues>> ReadPostgresRows(
     }
     rows[static_cast<size_t>(read)].push_back(row);
   }
-  const PackedRows::LoadSchema load = [&](int64_t schema) {
-    return schemas->Find(context, schema, connection);
-  };
+  const auto find = [&](int64_t schema) { return schemas->Find(context, schema, connection); };
+  const PackedRows::LoadSchema load = std::ref(find);
   std::vector<OnlineValues> values;
+  values.reserve(reads.size());
   for (size_t i = 0; i < reads.size(); ++i) {
     const RowsByKey by_key(result, columns.key, rows[i]);
     auto taken = tables[i]->id != 0
