@@ -4,45 +4,16 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "sql/postgres_fixture.h"
-#include "tests/support/process.h"
+#include "tests/support/certificates.h"
 #include "tests/support/temporary.h"
 
 namespace gnomon::sql {
 
+using test::Authority;
 using test::PostgresServer;
 using test::ValueOf;
 
 namespace {
-
-/// A certificate authority of a test's own, by openssl.
-class Authority {
- public:
-  explicit Authority(std::string folder) : folder_(std::move(folder)) {
-    Run({"req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=test authority", "-keyout", folder_ + "/ca.key", "-out", certificate()});
-  }
-  std::string certificate() const { return folder_ + "/ca.crt"; }
-
-  /// `folder` gets server.key and server.crt, for the host localhost.
-  void SignServer(const std::string& folder) const {
-    const std::string request = folder_ + "/server.csr";
-    const std::string names = folder_ + "/names";
-    test::RequireOk(WriteFileAtomic(names, "subjectAltName=DNS:localhost\n"));
-    Run({"req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout",
-         folder + "/server.key", "-out", request});
-    Run({"x509", "-req", "-days", "2", "-in", request, "-CA", certificate(), "-CAkey",
-         folder_ + "/ca.key", "-CAcreateserial", "-extfile", names, "-out",
-         folder + "/server.crt"});
-  }
-
- private:
-  static void Run(std::vector<std::string> words) {
-    words.insert(words.begin(), "openssl");
-    const auto done = test::RunCommand(words);
-    if (done.exit_code != 0) FAIL(Concat("openssl (apt-get install openssl) failed: ", done.err));
-  }
-  std::string folder_;
-};
 
 /// Gives the server a certificate and makes it read its settings again.
 void TurnOnTls(const PostgresServer& server, const Authority& authority,

@@ -71,25 +71,29 @@ void RedisServer::Stop() {
   server_.reset();
 }
 
+std::vector<std::string> RedisServer::Command(const std::string& program, int port) const {
+  const bool tls = !options_.tls_folder.empty();
+  std::vector<std::string> command = {program, "--port", Concat(tls ? 0 : port)};
+  const auto add = [&](std::initializer_list<std::string> words) {
+    command.insert(command.end(), words);
+  };
+  if (tls) {
+    add({"--tls-port", Concat(port), "--tls-cert-file", options_.tls_folder + "/server.crt"});
+    add({"--tls-key-file", options_.tls_folder + "/server.key"});
+    add({"--tls-ca-cert-file", options_.tls_folder + "/ca.crt", "--tls-auth-clients", "no"});
+  }
+  add({"--bind", host(), "--unixsocket", socket_path(), "--dir", folder_->path(), "--save", ""});
+  add({"--appendonly", options_.persistent ? "yes" : "no"});
+  if (!options_.password.empty()) add({"--requirepass", options_.password});
+  command.insert(command.end(), options_.arguments.begin(), options_.arguments.end());
+  return command;
+}
+
 void RedisServer::StartAgain() {
   const std::string program = FindProgram("redis-server", {}, "redis-server");
   for (int attempt = 0; !server_.has_value(); ++attempt) {
     const int port = port_ != 0 ? port_ : FreePort();
-    std::vector<std::string> command = {program,
-                                        "--port",
-                                        Concat(port),
-                                        "--bind",
-                                        host(),
-                                        "--unixsocket",
-                                        socket_path(),
-                                        "--dir",
-                                        folder_->path(),
-                                        "--save",
-                                        "",
-                                        "--appendonly",
-                                        options_.persistent ? "yes" : "no"};
-    if (!options_.password.empty())
-      command.insert(command.end(), {"--requirepass", options_.password});
+    const auto command = Command(program, port);
     auto started = ServerProcess::Start(
         command, [&] { return Ask("PING").find("+PONG") != std::string::npos; });
     // Somebody else may have taken the port meanwhile.

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/files.h"
 #include "tests/support/server_process.h"
@@ -10,8 +11,12 @@
 namespace gnomon::test {
 
 struct RedisOptions {
-  std::string password;     ///< empty: none is asked for
-  bool persistent = false;  ///< keep the data over Restart (an append-only file)
+  std::string password = {};  ///< empty: none is asked for
+  bool persistent = false;    ///< keep the data over Restart (an append-only file)
+  /// Where server.crt, server.key and ca.crt lie (Authority makes them): the port then speaks TLS
+  /// only.
+  std::string tls_folder = {};
+  std::vector<std::string> arguments = {};  ///< more of redis-server's
 };
 
 /// A redis-server of its own on a free port of 127.0.0.1 and a unix socket, in a temporary folder.
@@ -43,6 +48,7 @@ class RedisServer {
   RedisServer() = default;
   /// The answer to one command in Redis' inline form; empty when nobody answers.
   std::string Ask(const std::string& command) const;
+  std::vector<std::string> Command(const std::string& program, int port) const;
   RedisOptions options_;
   std::unique_ptr<TemporaryFolder> folder_;  // null after a move
   int port_ = 0;

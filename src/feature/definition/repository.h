@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/config.h"
 #include "base/error.h"
@@ -45,11 +47,15 @@ struct RepositoryConfig {
     int max_connections = 10;
     // PostgreSQL's.
     std::string db_schema = "public";
+    /// libpq's; of Redis: "" (no TLS), require (nothing is checked), verify-ca, verify-full.
     std::string sslmode = {};
     std::string sslrootcert = {};
     std::string sslcert = {};
     std::string sslkey = {};
     // Redis'.
+    std::string redis_type = "redis";  ///< redis, redis_cluster
+    /// Servers of a cluster, by which the others are found: (host, port).
+    std::vector<std::pair<std::string, int>> servers = {};
     int64_t key_ttl_seconds = 0;  ///< 0: keys stay
     double socket_timeout_seconds = 10;
   } online_store;

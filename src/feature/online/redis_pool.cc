@@ -1,6 +1,7 @@
 #include <chrono>
 #include <utility>
 
+#include "base/back_off.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "feature/online/redis_pool_internal.h"

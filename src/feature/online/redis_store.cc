@@ -265,6 +265,15 @@ class RedisStore : public OnlineStore {
   std::map<TableName, RedisTable> tables_ GNOMON_GUARDED_BY(mutex_);
 };
 
+std::shared_ptr<RedisTls> TlsOf(const RepositoryConfig::OnlineStore& config) {
+  if (config.sslmode.empty()) return nullptr;
+  return std::make_shared<RedisTls>(RedisTlsOptions{.ca_file = config.sslrootcert,
+                                                    .certificate_file = config.sslcert,
+                                                    .key_file = config.sslkey,
+                                                    .verify = config.sslmode != "require",
+                                                    .check_host = config.sslmode == "verify-full"});
+}
+
 }  // namespace
 
 Result<std::unique_ptr<OnlineStore>> OpenRedisStore(const RepositoryConfig::OnlineStore& config) {
@@ -274,7 +283,8 @@ Result<std::unique_ptr<OnlineStore>> OpenRedisStore(const RepositoryConfig::Onli
                        .database = config.database,
                        .user = config.user,
                        .password = config.password,
-                       .timeout_seconds = config.socket_timeout_seconds};
+                       .timeout_seconds = config.socket_timeout_seconds,
+                       .tls = TlsOf(config)};
   return std::make_unique<RedisStore>(std::make_shared<Shared>(std::move(options), config, layout));
 }
 
