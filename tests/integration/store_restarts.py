@@ -122,7 +122,8 @@ def values_of(answer: dict) -> list:
 
 
 def check_reads(folder: pathlib.Path, store, layout: str) -> None:
-    """A server of ours: requests of a short absence are answered late, those of a long one get 503, then all is well."""
+    """A server of ours: requests of a short absence are answered late, the first ones of a long one get 503 after a
+    few seconds and all later ones after one attempt, then all is well."""
     store.reset()
     make_repository(folder, store, layout)
     run("-c", folder, "materialize", *INTERVAL)
@@ -142,6 +143,13 @@ def check_reads(folder: pathlib.Path, store, layout: str) -> None:
             refused = [pool.submit(features.post, "/get-online-features", REQUEST) for _ in range(4)]
             for status, answer in (each.result() for each in refused):
                 assert status == 503 and f"127.0.0.1:{store.server.port}" in json.dumps(answer), (status, answer)
+            assert any("gave up after" in json.dumps(each.result()) for each in refused), refused[0].result()
+            if isinstance(store, PostgresStore):
+                time.sleep(0.5)  # nothing is left of their patience
+                hasty = [pool.submit(features.post, "/get-online-features", REQUEST) for _ in range(40)]
+                for status, answer in (each.result() for each in hasty):
+                    assert status == 503 and "no answer since 20" in json.dumps(answer), (status, answer)
+                    assert "gave up after" not in json.dumps(answer), answer
         store.server.start()
         status, answer = features.post("/get-online-features", REQUEST)
         assert status == 200 and values_of(answer) == before, answer
