@@ -7,6 +7,7 @@
 
 #include <arrow/type.h>
 
+#include "base/ids.h"
 #include "base/text.h"
 #include "feature/online/postgres_rows_internal.h"
 
@@ -148,7 +149,7 @@ class RowsByKey {
   /// The key's slot, or the free one where it would be.
   size_t SlotOf(std::string_view key) const {
     if (key_column_ < 0) return 0;
-    size_t slot = std::hash<std::string_view>()(key) & (slots_.size() - 1);
+    size_t slot = HashBytes(key) & (slots_.size() - 1);
     while (slots_[slot] >= 0 && KeyOf(slots_[slot]) != key) slot = (slot + 1) & (slots_.size() - 1);
     return slot;
   }
