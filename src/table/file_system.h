@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -58,6 +59,9 @@ struct S3Settings {
 /// the longest prefix holds, member by member, before the environment. Open files stay as they are.
 /// Thread-safe.
 void UseS3(const std::string& prefix, S3Settings settings);
+
+/// What UseS3 was told, by prefix: for processes that are to reach the same. Thread-safe.
+std::map<std::string, S3Settings> S3InUse();
 
 /// Says that the process is to end when `stop` is requested: whoever waits for an S3 service, on
 /// any thread, then gets kCancelled at once, and the exit of the process waits for no request. For

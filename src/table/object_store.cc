@@ -87,6 +87,11 @@ class Stores {
     settings_[prefix] = std::move(settings);
   }
 
+  std::map<std::string, S3Settings> settings() {
+    const MutexLock lock(mutex_);
+    return settings_;
+  }
+
   Result<std::shared_ptr<FileSystem>> Of(const std::string& path) {
     const MutexLock lock(mutex_);
     S3Settings settings;
@@ -158,5 +163,7 @@ Result<std::shared_ptr<FileSystem>> ObjectFileSystemOf(const std::string& path) 
 void UseS3(const std::string& prefix, S3Settings settings) {
   internal::TheStores().Use(prefix, std::move(settings));
 }
+
+std::map<std::string, S3Settings> S3InUse() { return internal::TheStores().settings(); }
 
 }  // namespace gnomon::table

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 
 #include <arrow/type_fwd.h>
 
+#include "base/config.h"
 #include "base/context.h"
 #include "base/error.h"
 #include "dataset/execution.h"
@@ -53,6 +55,11 @@ class DistributedResult : public BatchSource {
 /// both outlive the registry.
 Status RegisterPlanStages(runtime::StageRegistry& registry, const FunctionRegistry* functions,
                           const PlanExtensions* extensions = nullptr);
+
+/// What worker processes have to be told so that their tasks can read what this process can, for
+/// LocalOptions::access: the settings of s3:// paths (table::UseS3). Environment and credentials
+/// files are theirs as well as ours. The stages of RegisterPlanStages know what to do with it.
+std::map<std::string, Secret> AccessForWorkers();
 
 /// Optimises the plan, cuts it and runs it to its end. A write node must be the root; its files
 /// appear once, whatever fails, and with a journal (options.job) also over a crash of the driver.

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "dataset/distributed/block_source_internal.h"
 #include "dataset/distributed/distributed.h"
+#include "dataset/distributed/object_access_internal.h"
 #include "dataset/distributed/row_place_internal.h"
 #include "dataset/distributed/stage_cutter_internal.h"
 #include "dataset/distributed/stage_output_internal.h"
@@ -110,6 +111,7 @@ class PlanTask {
 
 Status RegisterPlanStages(runtime::StageRegistry& registry, const FunctionRegistry* functions,
                           const PlanExtensions* extensions) {
+  GNOMON_RETURN_NOT_OK(registry.AddAccess(internal::kObjectAccess, internal::TakeObjectAccess));
   return registry.AddStage(internal::kPlanStage, [functions, extensions](TaskContext& task) {
     return PlanTask(task, functions, extensions).Run();
   });
