@@ -3,7 +3,8 @@
 usage: bench_online.py ONLINE_BENCH [--rows 1000000] [--rounds 2000] [--feast-rows 2000] [--feast-reads 20]
 
 Runs in .venv-feast. 10 Float64 features; medians. Every answer is checked. `bare` is a minimal sqlite3, hiredis or libpq loop that
-reads the same bytes in the same process. Feast writes fewer rows (its rate does not depend on how many) and reads by
+reads the same bytes in the same process; below it stand the CPU of one read in this process beside the bare loop's (without the
+server's), and reads with `cache_size_mb`: of rows that the cache has, and of rows that it has to fetch. Feast writes fewer rows (its rate does not depend on how many) and reads by
 get_online_features; its imports are not counted. On a busy machine look at CPU seconds and ratios.
 """
 
@@ -102,6 +103,9 @@ def main() -> None:
                 for read in result["reads"]:
                     line += f"{read['gnomon_us']:>9.1f} {read['bare_us']:>8.1f} {feast['reads'][read['entities']]:>9.0f}"
                 print(line, flush=True)
+                print("  cpu us " + "".join(f"{read['gnomon_cpu_us']:>9.1f} {read['bare_cpu_us']:>8.1f}" for read in result["reads"]))
+                print("  cached " + "".join(f"{read['cached_us']:>9.1f} {read['missed_us']:>8.1f}" for read in result["reads"]),
+                      flush=True)
                 if "bare_write_cpu" in result:
                     print(f"  a bare sqlite3 loop wrote the same in {result['bare_write_cpu']:.2f} s CPU: "
                           f"{result['write_cpu'] / result['bare_write_cpu']:.2f}x")

@@ -20,10 +20,9 @@
 #include <arrow/builder.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
-#include <hiredis/hiredis.h>
-#include <libpq-fe.h>
 #include <sqlite3.h>
 
+#include "bare_readers.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "feature/online/entity_key.h"
@@ -49,12 +48,6 @@ T OrDie(Result<T> result) {
 void OrDie(const Status& status) {
   if (status.ok()) return;
   std::fprintf(stderr, "%s\n", FormatError(status).c_str());
-  std::exit(1);
-}
-
-void Require(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "wrong answer: %s\n", what);
   std::exit(1);
 }
 
@@ -109,195 +102,36 @@ Cost WriteAll(OnlineStore& store, const OnlineTable& table, const std::vector<st
   return {MonotonicSeconds() - wall, CpuSeconds() - cpu};
 }
 
-struct Medians {
-  double ours = 0;
-  double bare = 0;
-};
+/// One of several calls that are compared: median microseconds, and CPU of this process on average.
+struct Timed {
+  std::function<void()> call;
+  std::vector<double> times = {};
+  double cpu = 0;
 
-/// Median microseconds of two calls that take turns: how a client and its server fall on the
-/// processors, which decides what a wake-up costs, changes by the second.
-Medians MediansOf(int rounds, const std::function<void()>& ours,
-                  const std::function<void()>& bare) {
-  constexpr int kTurn = 20;
-  std::array<std::vector<double>, 2> times;
-  const auto run = [&](const std::function<void()>& call, std::vector<double>* into) {
-    for (int i = 0; i < std::min(kTurn, rounds); ++i) {
-      const double begin = MonotonicSeconds();
-      call();
-      into->push_back((MonotonicSeconds() - begin) * 1e6);
-    }
-  };
-  while (std::cmp_less(times[0].size(), rounds)) {
-    run(ours, &times[0]);
-    run(bare, &times[1]);
-  }
-  const auto median = [](std::vector<double>& values) {
-    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-    std::ranges::nth_element(values, middle);
+  double Median() {
+    const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+    std::ranges::nth_element(times, middle);
     return *middle;
-  };
-  return {median(times[0]), median(times[1])};
-}
-
-/// What a bare client does for the same keys: asks, and looks at every byte string that comes back.
-class BareReader {
- public:
-  virtual ~BareReader() = default;
-  /// The number of rows or values that came.
-  virtual size_t Read(const std::vector<std::string_view>& keys) = 0;
+  }
+  double MeanCpu() const { return cpu * 1e6 / static_cast<double>(times.size()); }
 };
 
-class BareSqlite : public BareReader {
- public:
-  BareSqlite(const std::string& path, bool feast) {
-    Require(sqlite3_open(path.c_str(), &database_) == SQLITE_OK, "sqlite3_open");
-    sqlite3_exec(database_, "PRAGMA mmap_size=1073741824; PRAGMA cache_size=-16384", nullptr,
-                 nullptr, nullptr);
-    const char* text =
-        feast ? "SELECT feature_name, value, event_ts FROM bench_stats WHERE entity_key = ?"
-              : "SELECT event_ts, schema_id, value FROM gnomon_1_bench_stats WHERE entity_key = ?";
-    value_ = feast ? 1 : 2;
-    Require(sqlite3_prepare_v2(database_, text, -1, &select_, nullptr) == SQLITE_OK, text);
-  }
-  ~BareSqlite() override {
-    sqlite3_finalize(select_);
-    sqlite3_close(database_);
-  }
-  size_t Read(const std::vector<std::string_view>& keys) override {
-    size_t count = 0;
-    if (keys.size() > 1) sqlite3_exec(database_, "BEGIN", nullptr, nullptr, nullptr);
-    for (const std::string_view key : keys) {
-      sqlite3_bind_blob(select_, 1, key.data(), static_cast<int>(key.size()), SQLITE_STATIC);
-      while (sqlite3_step(select_) == SQLITE_ROW)
-        count += sqlite3_column_blob(select_, value_) != nullptr ? 1 : 0;
-      sqlite3_reset(select_);
-    }
-    if (keys.size() > 1) sqlite3_exec(database_, "COMMIT", nullptr, nullptr, nullptr);
-    return count;
-  }
-
- private:
-  sqlite3* database_ = nullptr;
-  sqlite3_stmt* select_ = nullptr;
-  int value_ = 0;
-};
-
-class BareRedis : public BareReader {
- public:
-  BareRedis(const std::string& host, int port, bool feast)
-      : context_(redisConnect(host.c_str(), port)), feast_(feast) {
-    Require(context_ != nullptr && context_->err == 0, "redisConnect");
-    auto* reply = static_cast<redisReply*>(
-        redisCommand(context_, feast ? "HKEYS %b" : "HGET gnomon:online:bench packed:stats",
-                     (KeyOf(0) + "bench").data(), (KeyOf(0) + "bench").size()));
-    if (feast) {
-      for (size_t i = 0; i < reply->elements; ++i)
-        fields_.emplace_back(reply->element[i]->str, reply->element[i]->len);
-    } else {
-      prefix_ = Concat("gnomon:bench:", std::string_view(reply->str, reply->len), ":");
-    }
-    freeReplyObject(reply);
-  }
-  ~BareRedis() override { redisFree(context_); }
-  size_t Read(const std::vector<std::string_view>& keys) override {
-    std::vector<std::string> texts;
-    for (const std::string_view key : keys)
-      texts.push_back(feast_ ? std::string(key) + "bench" : prefix_ + std::string(key));
-    if (!feast_) {
-      std::vector<std::string> words{"MGET"};
-      words.insert(words.end(), texts.begin(), texts.end());
-      Append(words);
-      return Take();
-    }
-    for (const std::string& text : texts) {
-      std::vector<std::string> words{"HMGET", text};
-      words.insert(words.end(), fields_.begin(), fields_.end());
-      Append(words);
-    }
-    size_t count = 0;
-    for (size_t i = 0; i < texts.size(); ++i) count += Take();
-    return count;
-  }
-
- private:
-  void Append(const std::vector<std::string>& words) {
-    std::vector<const char*> pointers;
-    std::vector<size_t> lengths;
-    for (const std::string& word : words) {
-      pointers.push_back(word.data());
-      lengths.push_back(word.size());
-    }
-    redisAppendCommandArgv(context_, static_cast<int>(words.size()), pointers.data(),
-                           lengths.data());
-  }
-  size_t Take() {
-    void* answer = nullptr;
-    Require(redisGetReply(context_, &answer) == REDIS_OK, "redisGetReply");
-    auto* reply = static_cast<redisReply*>(answer);
-    size_t count = 0;
-    for (size_t i = 0; i < reply->elements; ++i) count += reply->element[i]->len > 0 ? 1 : 0;
-    freeReplyObject(reply);
-    return count;
-  }
-  redisContext* context_;
-  const bool feast_;
-  std::string prefix_;
-  std::vector<std::string> fields_;
-};
-
-/// A prepared statement, binary both ways, one blocking call for each read. One key is asked for as
-/// a plain value, several as an array.
-class BarePostgres : public BareReader {
- public:
-  explicit BarePostgres(bool feast)
-      : connection_(PQconnectdb("options='-c search_path=bench -c "
-                                "plan_cache_mode=force_generic_plan'")) {
-    Require(PQstatus(connection_) == CONNECTION_OK, "PQconnectdb");
-    const std::string select =
-        feast ? "SELECT entity_key, feature_name, value, event_ts FROM bench_stats"
-              : "SELECT entity_key, event_ts, schema_id, value FROM gnomon_1_bench_stats";
-    value_ = feast ? 2 : 3;
-    Prepare("one", Concat(select, " WHERE entity_key = $1::bytea"));
-    Prepare("many", Concat(select, " WHERE entity_key = ANY($1::bytea[])"));
-  }
-  ~BarePostgres() override { PQfinish(connection_); }
-  size_t Read(const std::vector<std::string_view>& keys) override {
-    std::string bytes;
-    if (keys.size() == 1) {
-      bytes = keys[0];
-    } else {
-      for (const auto word : {1U, 0U, 17U, static_cast<uint32_t>(keys.size()), 1U})
-        AppendWord(word, &bytes);
-      for (const std::string_view key : keys) {
-        AppendWord(static_cast<uint32_t>(key.size()), &bytes);
-        bytes.append(key);
+/// The calls take turns: how a client and its server fall on the processors, which decides what a
+/// wake-up costs, changes by the second.
+void Compare(int rounds, const std::vector<Timed*>& calls) {
+  constexpr int kTurn = 20;
+  while (std::cmp_less(calls.front()->times.size(), rounds)) {
+    for (Timed* each : calls) {
+      const double cpu = CpuSeconds();
+      for (int i = 0; i < std::min(kTurn, rounds); ++i) {
+        const double begin = MonotonicSeconds();
+        each->call();
+        each->times.push_back((MonotonicSeconds() - begin) * 1e6);
       }
+      each->cpu += CpuSeconds() - cpu;
     }
-    const char* value = bytes.data();
-    const int length = static_cast<int>(bytes.size());
-    const int format = 1;
-    PGresult* result = PQexecPrepared(connection_, keys.size() == 1 ? "one" : "many", 1, &value,
-                                      &length, &format, 1);
-    Require(PQresultStatus(result) == PGRES_TUPLES_OK, PQerrorMessage(connection_));
-    size_t count = 0;
-    for (int row = 0; row < PQntuples(result); ++row)
-      count += PQgetlength(result, row, value_) > 0 ? 1 : 0;
-    PQclear(result);
-    return count;
   }
-
- private:
-  static void AppendWord(uint32_t word, std::string* out) {
-    for (int shift = 24; shift >= 0; shift -= 8) out->push_back(static_cast<char>(word >> shift));
-  }
-  void Prepare(const char* name, const std::string& text) {
-    PGresult* result = PQprepare(connection_, name, text.c_str(), 1, nullptr);
-    Require(PQresultStatus(result) == PGRES_COMMAND_OK, PQerrorMessage(connection_));
-    PQclear(result);
-  }
-  PGconn* connection_;
-  int value_ = 0;
-};
+}
 
 /// A bare loop that writes the same rows as Feast's table has, into a file of its own.
 Cost WriteBareFeast(const std::string& path, const std::vector<std::string>& keys) {
@@ -380,12 +214,14 @@ int main(int argc, char** argv) {
     out += Concat(", \"bare_write_wall\": ", bare.wall, ", \"bare_write_cpu\": ", bare.cpu);
   }
 
-  std::unique_ptr<BareReader> bare;
-  if (type == "sqlite") bare = std::make_unique<BareSqlite>(place, feast);
-  if (type == "redis") bare = std::make_unique<BareRedis>(config.host, config.port, feast);
-  if (type == "postgres") bare = std::make_unique<BarePostgres>(feast);
-  // As a server reads what another process wrote.
+  const auto bare = OpenBareReader(type, place, feast, keys.front());
+  // As a server reads what another process wrote; with a cache that has the rows, and with one
+  // whose rows are always too old.
   const auto reader = OrDie(OpenOnlineStore(config));
+  config.cache_size_mb = 64;
+  const auto cached = OrDie(OpenOnlineStore(config));
+  config.cache_ttl = 1;
+  const auto missed = OrDie(OpenOnlineStore(config));
   out += ", \"reads\": [";
   for (const int64_t count : {1, 10, 100, 1000}) {
     uint64_t random = 88172645463325252ULL;
@@ -408,19 +244,23 @@ int main(int argc, char** argv) {
       for (const int64_t id : ids) read.keys.push_back(keys[static_cast<size_t>(id)]);
     };
     choose();
-    const auto ours = [&] {
-      const auto values = OrDie(reader->Read({}, {&read, 1}));
+    const auto read_from = [&](OnlineStore& from) {
+      const auto values = OrDie(from.Read({}, {&read, 1}));
       const auto& last = static_cast<const arrow::DoubleArray&>(*values[0].columns[kFeatures - 1]);
       for (size_t i = 0; i < ids.size(); ++i)
         Require(last.Value(static_cast<int64_t>(i)) == ValueOf(ids[i], kFeatures - 1), "read");
     };
     const size_t per_key = feast ? (type == "redis" ? kFeatures + 1 : kFeatures) : 1;
-    const auto bares = [&] {
-      Require(bare->Read(read.keys) == per_key * read.keys.size(), "bare read");
-    };
-    const Medians medians = MediansOf(times, ours, bares);
+    Timed ours{.call = [&] { read_from(*reader); }};
+    Timed bares{
+        .call = [&] { Require(bare->Read(read.keys) == per_key * read.keys.size(), "bare read"); }};
+    Timed hits{.call = [&] { read_from(*cached); }};
+    Timed misses{.call = [&] { read_from(*missed); }};
+    Compare(times, {&ours, &bares, &hits, &misses});
     out += Concat(count == 1 ? "" : ", ", "{\"entities\": ", count,
-                  ", \"gnomon_us\": ", medians.ours, ", \"bare_us\": ", medians.bare, "}");
+                  ", \"gnomon_us\": ", ours.Median(), ", \"bare_us\": ", bares.Median(),
+                  ", \"gnomon_cpu_us\": ", ours.MeanCpu(), ", \"bare_cpu_us\": ", bares.MeanCpu(),
+                  ", \"cached_us\": ", hits.Median(), ", \"missed_us\": ", misses.Median(), "}");
   }
   std::printf("%s]}\n", out.c_str());
   return 0;
