@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Gnomon and a real Feast share online stores, both ways: feast_online.py GNOMON (run by .venv-feast's python)
 
-For each of SQLite, PostgreSQL and Redis, with entity keys of version 2 and 3, and every type of feature:
+For each of SQLite, PostgreSQL, Redis and a Redis cluster, with entity keys of version 2 and 3, and every type of feature:
 - Feast applies, materializes and writes single rows; Gnomon adopts what it finds with Feast's own feature_store.yaml and
   reads the same;
 - Gnomon applies and materializes the same source with `layout: feast`; Feast's get_online_features reads the same, and
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from program import execute, run, temporary_folder
-from services import Postgres, Redis
+from services import Postgres, Redis, RedisCluster
 
 warnings.filterwarnings("ignore")
 logging.disable(logging.WARNING)
@@ -243,6 +243,16 @@ class RedisStore:
             self.client.hset(key, field, value[:-1] + bytes([value[-1] ^ 1]))
 
 
+class RedisClusterStore(RedisStore):
+    name = "redis_cluster"
+
+    def __init__(self, cluster, folder):
+        import redis as client
+
+        self.client = client.RedisCluster(host="127.0.0.1", port=cluster.servers[0].port)
+        self.yaml = f"type: redis, redis_type: redis_cluster, connection_string: '{cluster.address}'"
+
+
 def check(folder: pathlib.Path, store, version: int) -> None:
     what = f"{store.name}, keys of version {version}"
     feasts, ours = folder / "feasts", folder / "ours"
@@ -287,8 +297,9 @@ def check(folder: pathlib.Path, store, version: int) -> None:
 
 
 with contextlib.ExitStack() as stack:
-    postgres, redis = stack.enter_context(Postgres()), stack.enter_context(Redis())
-    for make in (Sqlite, lambda folder: PostgresStore(postgres, folder), lambda folder: RedisStore(redis, folder)):
+    postgres, redis, cluster = map(stack.enter_context, (Postgres(), Redis(), RedisCluster()))
+    for make in (Sqlite, lambda folder: PostgresStore(postgres, folder), lambda folder: RedisStore(redis, folder),
+                 lambda folder: RedisClusterStore(cluster, folder)):
         for key_version in (2, 3):
             with temporary_folder() as temporary:
                 check(temporary, make(temporary), key_version)

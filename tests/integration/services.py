@@ -201,15 +201,15 @@ class Postgres(Server):
 class Redis(Server):
     """redis-server on a free port; `persistent` keeps the data over a restart."""
 
-    def __init__(self, password="", persistent=False):
+    def __init__(self, password="", persistent=False, options=()):
         super().__init__()
-        self.password, self.persistent = password, persistent
+        self.password, self.persistent, self.options = password, persistent, options
 
     def command(self) -> list:
         program = find("redis-server", install="apt-get install redis-server")
         return [program, "--port", self.port, "--bind", "127.0.0.1", "--dir", self.folder, "--save", "",
                 "--appendonly", "yes" if self.persistent else "no",
-                *(["--requirepass", self.password] if self.password else [])]
+                *(["--requirepass", self.password] if self.password else []), *self.options]
 
     def is_ready(self) -> bool:
         return answers(self.port) and "PONG" in self.cli("PING", check=False)
@@ -226,6 +226,44 @@ class Redis(Server):
                                *map(str, words)], capture_output=True, text=True, timeout=seconds(60))
         assert not check or done.returncode == 0, f"redis-cli: {done.stdout}{done.stderr}"
         return done.stdout
+
+
+class RedisCluster:
+    """Three masters of a Redis cluster, each with a third of the slots."""
+
+    SLOTS = 16384
+
+    def __enter__(self):
+        self._stack = contextlib.ExitStack()
+        with self._stack:
+            # The usual port of the cluster's own talk is port + 10000, which may be none.
+            self.buses = [free_port() for _ in range(3)]
+            self.servers = [self._stack.enter_context(Redis(options=["--cluster-enabled", "yes", "--cluster-port", bus]))
+                            for bus in self.buses]
+            bounds = [self.SLOTS * i // len(self.servers) for i in range(len(self.servers) + 1)]
+            for number, server in enumerate(self.servers):
+                server.cli("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
+                server.cli("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            for server, bus in list(zip(self.servers, self.buses))[1:]:
+                self.servers[0].cli("CLUSTER", "MEET", "127.0.0.1", server.port, bus)
+            end = time.monotonic() + seconds(60)
+            while not all(map(self.is_well, self.servers)):
+                assert time.monotonic() < end, f"the Redis cluster does not come about: {self.servers[0].cli('CLUSTER', 'INFO')}"
+                time.sleep(0.02)
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self._stack.close()
+
+    def is_well(self, server) -> bool:
+        info = server.cli("CLUSTER", "INFO")
+        return "cluster_state:ok" in info and f"cluster_size:{len(self.servers)}" in info
+
+    @property
+    def address(self) -> str:
+        """Feast's connection_string without its options."""
+        return ",".join(server.address for server in self.servers)
 
 
 class S3(Server):

@@ -39,6 +39,8 @@ class RedisServer {
 
   /// Removes everything that is stored.
   void FlushAll();
+  /// The answer to one command in Redis' inline form; empty when nobody answers.
+  std::string Ask(const std::string& command) const;
   void Stop();
   /// After Stop: on the same port.
   void StartAgain();
@@ -46,8 +48,6 @@ class RedisServer {
 
  private:
   RedisServer() = default;
-  /// The answer to one command in Redis' inline form; empty when nobody answers.
-  std::string Ask(const std::string& command) const;
   std::vector<std::string> Command(const std::string& program, int port) const;
   RedisOptions options_;
   std::unique_ptr<TemporaryFolder> folder_;  // null after a move

@@ -62,7 +62,7 @@ std::string UnsupportedOnlineStore(const ConfigNode& node, const std::string& ty
   const ConfigNode redis = node.Get("redis_type");
   if (type != "redis" || redis.is_null()) return {};
   const auto kind = redis.AsString();
-  if (!kind.ok() || *kind == "redis") return {};
+  if (!kind.ok() || *kind == "redis" || *kind == "redis_cluster") return {};
   return Concat("redis_type ", Quoted(*kind));
 }
 

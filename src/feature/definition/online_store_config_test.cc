@@ -95,6 +95,22 @@ TEST_CASE("TLS with Redis is read as redis-py reads it") {
               ErrorKind::kUser, "did you mean 'ssl_ca_certs'?");
 }
 
+TEST_CASE("the servers of a Redis cluster are read") {
+  const auto store =
+      ValueOf(Parse("type: redis, redis_type: redis_cluster, connection_string: "
+                    "'a:1,b,c:3,ssl=true,skip_full_coverage_check=true,password=secret'"));
+  CHECK(store.redis_type == "redis_cluster");
+  CHECK(store.servers == std::vector<std::pair<std::string, int>>{{"a", 1}, {"b", 6379}, {"c", 3}});
+  CHECK(store.sslmode == "verify-full");
+  CHECK(store.password.Reveal() == "secret");
+  CHECK(ValueOf(Parse("type: redis, redis_type: redis_cluster, host: x, port: 7")).servers ==
+        std::vector<std::pair<std::string, int>>{{"x", 7}});
+  CHECK(ValueOf(Parse("type: redis, redis_type: redis_cluster, database: 0")).database.empty());
+  CHECK_ERROR(Parse("type: redis, redis_type: redis_cluster, connection_string: 'a:1,db=2'"),
+              ErrorKind::kUser, "has no databases");
+  CHECK(ValueOf(Parse("type: redis, connection_string: 'a:1'")).servers.empty());
+}
+
 TEST_CASE("every online store may have a cache") {
   CHECK(ValueOf(Parse("type: sqlite")).cache_size_mb == 0);
   CHECK(ValueOf(Parse("type: sqlite")).cache_ttl == 10'000'000);
@@ -127,8 +143,8 @@ TEST_CASE("what is wrong in online_store is named, without a secret") {
   CHECK_ERROR(Parse("type: postgres, host: db, sslmode: on"), ErrorKind::kUser, "sslmode");
   CHECK_ERROR(Parse("type: postgres, host: db, port: 0"), ErrorKind::kUser, "between 1 and 65535");
   CHECK_ERROR(Parse("type: redis, path: x"), ErrorKind::kUser, "path");
-  CHECK_ERROR(Parse("type: redis, redis_type: redis_cluster"), ErrorKind::kUnsupported,
-              "redis_type 'redis_cluster'");
+  CHECK_ERROR(Parse("type: redis, redis_type: redis_sentinel"), ErrorKind::kUnsupported,
+              "redis_type 'redis_sentinel'");
   CHECK_ERROR(Parse("type: redis, connection_string: 'a:1,b:2'"), ErrorKind::kUser,
               "several servers");
   CHECK_ERROR(Parse("type: redis, connection_string: 'a:x'"), ErrorKind::kUser, "port number");

@@ -128,14 +128,32 @@ Status ReadTls(const ConfigNode& node, Tls* tls, OnlineStore* store) {
   return Status::OK();
 }
 
-/// One server: `host` and `port` replace what connection_string names.
-Status ReadServer(const ConfigNode& node, OnlineStore* store) {
-  if (store->servers.size() > 1) {
+/// Where the server is, or some of the cluster's: `host` and `port` are of one.
+Status ReadServers(const ConfigNode& node, OnlineStore* store) {
+  const bool is_cluster = store->redis_type == "redis_cluster";
+  if (!is_cluster && store->servers.size() > 1) {
     return node.Get("connection_string")
         .ErrorHere("names several servers, which a cluster has", "add: redis_type: redis_cluster");
   }
   std::tie(store->host, store->port) = store->servers.front();
-  store->servers.clear();
+  GNOMON_RETURN_NOT_OK(ReadText(node, "host", &store->host));
+  GNOMON_RETURN_NOT_OK(ReadInteger(node, "port", 1, 65'535, &store->port));
+  if (!is_cluster) {
+    store->servers.clear();
+  } else if (node.Has("host") || node.Has("port")) {
+    store->servers = {{store->host, store->port}};
+  }
+  return Status::OK();
+}
+
+Status ReadDatabase(const ConfigNode& node, OnlineStore* store) {
+  int64_t database = 0;
+  GNOMON_RETURN_NOT_OK(ReadInteger(node, "database", 0, 1'000'000, &database));
+  if (node.Has("database")) store->database = Concat(database);
+  if (store->redis_type != "redis_cluster") return Status::OK();
+  if (!store->database.empty() && store->database != "0")
+    return node.ErrorHere("a Redis cluster has no databases", "leave db out");
+  store->database.clear();
   return Status::OK();
 }
 
@@ -144,7 +162,7 @@ Status ReadServer(const ConfigNode& node, OnlineStore* store) {
 Status ReadRedis(const ConfigNode& node, const std::vector<std::string>& shared,
                  OnlineStore* store) {
   store->servers = {{"localhost", kPort}};
-  if (!node.is_mapping()) return ReadServer(node, store);
+  if (!node.is_mapping()) return ReadServers(node, store);
   std::vector<std::string> known = {
       "redis_type", "connection_string", "host",          "port",     "database",
       "user",       "password",          "password_file", "max_conn", "key_ttl_seconds"};
@@ -156,13 +174,9 @@ Status ReadRedis(const ConfigNode& node, const std::vector<std::string>& shared,
   Tls tls;
   GNOMON_RETURN_NOT_OK(ReadConnectionString(node, &tls, store));
   GNOMON_RETURN_NOT_OK(ReadTls(node, &tls, store));
-  GNOMON_RETURN_NOT_OK(ReadServer(node, store));
-  GNOMON_RETURN_NOT_OK(ReadText(node, "host", &store->host));
+  GNOMON_RETURN_NOT_OK(ReadServers(node, store));
+  GNOMON_RETURN_NOT_OK(ReadDatabase(node, store));
   GNOMON_RETURN_NOT_OK(ReadText(node, "user", &store->user));
-  int64_t database = 0;
-  GNOMON_RETURN_NOT_OK(ReadInteger(node, "database", 0, 1'000'000, &database));
-  if (node.Has("database")) store->database = Concat(database);
-  GNOMON_RETURN_NOT_OK(ReadInteger(node, "port", 1, 65'535, &store->port));
   GNOMON_RETURN_NOT_OK(ReadInteger(node, "max_conn", 1, 10'000, &store->max_connections));
   GNOMON_RETURN_NOT_OK(ReadInteger(node, "key_ttl_seconds", 1, int64_t{100} * 366 * 86'400,
                                    &store->key_ttl_seconds));

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <utility>
 
@@ -37,10 +38,10 @@ int64_t HashOf(std::string_view bytes) {
 Status DropPackedRows(const Context& context, const std::string& prefix, RedisClient* client) {
   return ScanRedis(context, Concat(prefix, "*"), client,
                    [&](std::span<const std::string> keys) -> Result<bool> {
-                     std::vector<std::string_view> words{"UNLINK"};
-                     words.insert(words.end(), keys.begin(), keys.end());
-                     client->connection->Append(words);
-                     GNOMON_RETURN_NOT_OK(client->connection->NextOk(context).status());
+                     for (const std::string& key : keys)
+                       client->connection->Append({"UNLINK", key});
+                     for (size_t i = 0; i < keys.size(); ++i)
+                       GNOMON_RETURN_NOT_OK(client->connection->NextOk(context).status());
                      return true;
                    });
 }
@@ -83,9 +84,13 @@ std::string RedisRowPrefix(const std::string& project, int64_t id) {
   return Concat("gnomon:", project, ":", id, ":");
 }
 
+std::string RedisFeastKey(std::string_view key, const OnlineTable& table, int version) {
+  return FeastKey(key, version) + table.project;
+}
+
 std::string RedisTimeField(std::string_view view) { return Concat("_ts:", view); }
 
-void AskForTable(const OnlineTable& table, RedisConnection* connection) {
+void AskForTable(const OnlineTable& table, RedisCommands* connection) {
   connection->Append({"HMGET", CatalogKey(table.project), "format", Concat(kPacked, table.view),
                       Concat(kFeast, table.view)});
 }
@@ -126,7 +131,7 @@ Status NotInRedis(const OnlineTable& table, const std::string& place) {
 
 Status PrepareRedisTable(const Context& context, const LayoutOptions& options,
                          const OnlineTable& table, RedisClient* client) {
-  RedisConnection& connection = *client->connection;
+  RedisCommands& connection = *client->connection;
   const std::string catalog = CatalogKey(table.project);
   AskForTable(table, &connection);
   GNOMON_ASSIGN_OR_RETURN(const auto entry, connection.NextOk(context));
@@ -189,21 +194,24 @@ Result<std::shared_ptr<arrow::Schema>> LoadRedisSchema(const Context& context,
 
 Status ScanRedis(const Context& context, std::string_view pattern, RedisClient* client,
                  const std::function<Result<bool>(std::span<const std::string> keys)>& body) {
-  std::string cursor = "0";
-  do {
-    GNOMON_RETURN_NOT_OK(context.Check());
-    GNOMON_ASSIGN_OR_RETURN(
-        const auto piece,
-        client->connection->Run(context, {"SCAN", cursor, "MATCH", pattern, "COUNT", kScanCount}));
-    cursor = piece.At(0).Text();
-    const RedisReply names = piece.At(1);
-    std::vector<std::string> keys;
-    keys.reserve(names.size());
-    for (size_t i = 0; i < names.size(); ++i) keys.emplace_back(names.At(i).Text());
-    if (keys.empty()) continue;
-    GNOMON_ASSIGN_OR_RETURN(const bool more, body(keys));
-    if (!more) return Status::OK();
-  } while (cursor != "0");
+  for (const std::string& server : client->connection->Servers()) {
+    std::string cursor = "0";
+    do {
+      GNOMON_RETURN_NOT_OK(context.Check());
+      const std::array<std::string_view, 6> words = {"SCAN",  cursor,  "MATCH",
+                                                     pattern, "COUNT", kScanCount};
+      client->connection->AppendTo(server, words);
+      GNOMON_ASSIGN_OR_RETURN(const auto piece, client->connection->NextOk(context));
+      cursor = piece.At(0).Text();
+      const RedisReply names = piece.At(1);
+      std::vector<std::string> keys;
+      keys.reserve(names.size());
+      for (size_t i = 0; i < names.size(); ++i) keys.emplace_back(names.At(i).Text());
+      if (keys.empty()) continue;
+      GNOMON_ASSIGN_OR_RETURN(const bool more, body(keys));
+      if (!more) return Status::OK();
+    } while (cursor != "0");
+  }
   return Status::OK();
 }
 

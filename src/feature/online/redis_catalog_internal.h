@@ -24,12 +24,14 @@ struct RedisTable {
 
 /// The key of a packed row without the entity key.
 std::string RedisRowPrefix(const std::string& project, int64_t id);
+/// The key of Feast's hash of an entity, of the version that the store writes.
+std::string RedisFeastKey(std::string_view key, const OnlineTable& table, int version);
 /// The field of a view's event time in Feast's hashes.
 std::string RedisTimeField(std::string_view view);
 
 /// Appends the question for a table's entry; TableOf reads its answer. Absent: not prepared.
 /// kUnsupported when a newer Gnomon wrote the catalogue.
-void AskForTable(const OnlineTable& table, RedisConnection* connection);
+void AskForTable(const OnlineTable& table, RedisCommands* connection);
 Result<std::optional<RedisTable>> TableOf(const RedisReply& reply, const LayoutOptions& options,
                                           const OnlineTable& table, const std::string& place);
 
@@ -49,8 +51,9 @@ Result<std::shared_ptr<arrow::Schema>> LoadRedisSchema(const Context& context,
                                                        const std::string& project, int64_t table,
                                                        int64_t schema, RedisClient* client);
 
-/// Calls `body` with pieces of the keys that match a pattern, without blocking the server. A key
-/// may come twice. `body` may use the connection; false ends the scan.
+/// Calls `body` with pieces of the keys that match a pattern, of all servers, without blocking
+/// them. A key may come twice, and be missed while a cluster moves it. `body` may use the
+/// connection; false ends the scan.
 Status ScanRedis(const Context& context, std::string_view pattern, RedisClient* client,
                  const std::function<Result<bool>(std::span<const std::string> keys)>& body);
 

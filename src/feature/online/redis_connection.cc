@@ -12,7 +12,6 @@
 namespace gnomon::feature::internal {
 namespace {
 
-constexpr double kConnectSeconds = 5;
 constexpr size_t kReceiveBytes = size_t{32} << 10;
 /// A buffer that one large write needed is not kept for ever.
 constexpr size_t kKeptBytes = size_t{1} << 20;
@@ -42,7 +41,8 @@ RedisConnection::RedisConnection(std::unique_ptr<RedisSocket> socket, double tim
 Result<std::unique_ptr<RedisConnection>> RedisConnection::Connect(const Context& context,
                                                                   const RedisOptions& options) {
   GNOMON_RETURN_NOT_OK(context.Check());
-  const double give_up = MonotonicSeconds() + std::min(kConnectSeconds, options.timeout_seconds);
+  const double give_up =
+      MonotonicSeconds() + std::min(options.connect_seconds, options.timeout_seconds);
   GNOMON_ASSIGN_OR_RETURN(auto socket, RedisSocket::Connect(context, options.host, options.port,
                                                             options.tls.get(), give_up));
   std::unique_ptr<RedisConnection> connection(
@@ -64,12 +64,25 @@ Status RedisConnection::LogIn(const Context& context, const RedisOptions& option
   return Run(context, {"SELECT", options.database}).status();
 }
 
-void RedisConnection::Append(std::span<const std::string_view> words) {
-  AppendLength('*', words.size(), &to_send_);
+void AppendRedisCommand(std::span<const std::string_view> words, std::string* out) {
+  AppendLength('*', words.size(), out);
   for (const std::string_view word : words) {
-    AppendLength('$', word.size(), &to_send_);
-    to_send_.append(word).append("\r\n");
+    AppendLength('$', word.size(), out);
+    out->append(word).append("\r\n");
   }
+}
+
+void RedisConnection::Append(std::span<const std::string_view> words) {
+  AppendRedisCommand(words, &to_send_);
+  ++pending_;
+}
+
+void RedisConnection::AppendTo(const std::string&, std::span<const std::string_view> words) {
+  Append(words);
+}
+
+void RedisConnection::AppendBytes(std::string_view command) {
+  to_send_.append(command);
   ++pending_;
 }
 
@@ -99,18 +112,6 @@ Result<RedisReply> RedisConnection::Next(const Context& context) {
     if (redisReaderFeed(reader_.get(), received_.data(), count) != REDIS_OK)
       return Error(ErrorKind::kExhausted, "redis ", place(), ": out of memory");
   }
-}
-
-Result<RedisReply> RedisConnection::NextOk(const Context& context) {
-  GNOMON_ASSIGN_OR_RETURN(auto reply, Next(context));
-  GNOMON_RETURN_NOT_OK(reply.ToStatus(place()));
-  return reply;
-}
-
-Result<RedisReply> RedisConnection::Run(const Context& context,
-                                        std::initializer_list<std::string_view> words) {
-  Append(words);
-  return NextOk(context);
 }
 
 }  // namespace gnomon::feature::internal

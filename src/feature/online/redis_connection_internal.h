@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -11,12 +10,15 @@
 #include "base/config.h"
 #include "base/context.h"
 #include "base/error.h"
-#include "feature/online/redis_reply_internal.h"
+#include "feature/online/redis_commands_internal.h"
 #include "feature/online/redis_socket_internal.h"
 
 struct redisReader;
 
 namespace gnomon::feature::internal {
+
+/// The bytes of a command.
+void AppendRedisCommand(std::span<const std::string_view> words, std::string* out);
 
 struct RedisOptions {
   std::string host = "localhost";  ///< or, with a leading '/', the path of a unix socket
@@ -24,33 +26,31 @@ struct RedisOptions {
   std::string database = {};  ///< a number; empty: 0
   std::string user = {};
   Secret password = {};
+  double connect_seconds = 5;               ///< at most; and no longer than timeout_seconds
   double timeout_seconds = 10;              ///< how long the server may stay silent
   std::shared_ptr<RedisTls> tls = nullptr;  ///< null: none
 };
 
-/// One connection. Commands are appended, then sent together when the first answer is asked for.
-/// Waits end with the context. After an error that is kUnavailable, kDeadline or kCancelled throw
-/// it away. Errors name host:port. Not thread-safe.
-class RedisConnection {
+/// One connection to one server.
+class RedisConnection final : public RedisCommands {
  public:
   /// Logs in and chooses the database.
   static Result<std::unique_ptr<RedisConnection>> Connect(const Context& context,
                                                           const RedisOptions& options);
 
-  void Append(std::span<const std::string_view> words);
-  void Append(std::initializer_list<std::string_view> words) {
-    Append(std::span(words.begin(), words.size()));
-  }
-  /// The next answer. An error of the server is an answer, too: ToStatus.
-  Result<RedisReply> Next(const Context& context);
-  /// The next answer, which must be no error.
-  Result<RedisReply> NextOk(const Context& context);
-  /// Append and NextOk.
-  Result<RedisReply> Run(const Context& context, std::initializer_list<std::string_view> words);
+  using RedisCommands::Append;
+  void Append(std::span<const std::string_view> words) override;
+  void AppendTo(const std::string& server, std::span<const std::string_view> words) override;
+  std::vector<std::string> Servers() const override { return {place()}; }
+  bool keeps_keys_apart() const override { return false; }
+  Result<RedisReply> Next(const Context& context) override;
+  bool has_pending() const override { return pending_ > 0; }
+  const std::string& place() const override { return socket_->place(); }
 
-  /// Answers that are still to come, when a failed exchange was left in the middle.
-  bool has_pending() const { return pending_ > 0; }
-  const std::string& place() const { return socket_->place(); }
+  /// A command of AppendRedisCommand's.
+  void AppendBytes(std::string_view command);
+  /// Sends what was appended, without waiting for answers.
+  Status Send(const Context& context);
 
  private:
   struct ReaderDeleter {
@@ -58,7 +58,6 @@ class RedisConnection {
   };
   RedisConnection(std::unique_ptr<RedisSocket> socket, double timeout_seconds);
   Status LogIn(const Context& context, const RedisOptions& options);
-  Status Send(const Context& context);
 
   const std::unique_ptr<RedisSocket> socket_;
   const double timeout_seconds_;

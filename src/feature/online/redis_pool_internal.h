@@ -13,21 +13,23 @@
 #include "feature/online/feast_layout_internal.h"
 #include "feature/online/packed_rows_internal.h"
 #include "feature/online/redis_connection_internal.h"
+#include "feature/online/redis_slots_internal.h"
 
 namespace gnomon::feature::internal {
 
 /// A connection with what it keeps from one exchange to the next. Not thread-safe.
 struct RedisClient {
-  std::unique_ptr<RedisConnection> connection;
-  std::string packed_script;  ///< SHA-1 of the guarded upserts
-  std::string feast_script;
+  std::unique_ptr<RedisCommands> connection;
   std::map<int64_t, PackedRows> packed;  ///< by table id
 };
 
-/// Connections to one server, opened when they are needed and used again. Thread-safe.
+/// Connections to one server or one cluster, opened when they are needed and used again.
+/// Thread-safe.
 class RedisPool {
  public:
-  RedisPool(RedisOptions options, int max_connections);
+  /// `servers`: some of a cluster; host and port of the options are then not used. Empty: one
+  /// server.
+  RedisPool(RedisOptions options, std::vector<RedisAddress> servers, int max_connections);
 
   /// Runs `body` with a connection that has nothing pending; again with another one after a lost
   /// connection or while the server starts, until the back-off gives up. `body` must be safe to
@@ -40,9 +42,11 @@ class RedisPool {
 
  private:
   Result<std::unique_ptr<RedisClient>> Acquire(const Context& context);
+  Result<std::unique_ptr<RedisClient>> Connect(const Context& context);
   void GiveBack(std::unique_ptr<RedisClient> client, bool reusable);
 
   const RedisOptions options_;
+  const std::shared_ptr<RedisCluster> cluster_;  ///< null: one server
   const size_t max_connections_;
   Mutex mutex_;
   std::condition_variable_any free_;

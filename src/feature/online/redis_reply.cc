@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -9,17 +10,22 @@
 namespace gnomon::feature::internal {
 namespace {
 
+constexpr std::string_view kLogIn = "see user and password of online_store";
+constexpr std::string_view kIsCluster =
+    "the server is part of a cluster: redis_type: redis_cluster";
+
 struct KnownError {
   std::string_view prefix;
   ErrorKind kind;
+  std::string_view hint = {};
 };
 /// The first words of the server's errors.
-constexpr std::array<KnownError, 19> kErrors = {{
-    {"NOAUTH", ErrorKind::kUnauthenticated},
-    {"WRONGPASS", ErrorKind::kUnauthenticated},
-    {"ERR invalid password", ErrorKind::kUnauthenticated},
-    {"ERR AUTH", ErrorKind::kUnauthenticated},
-    {"ERR Client sent AUTH", ErrorKind::kUnauthenticated},
+constexpr std::array<KnownError, 21> kErrors = {{
+    {"NOAUTH", ErrorKind::kUnauthenticated, kLogIn},
+    {"WRONGPASS", ErrorKind::kUnauthenticated, kLogIn},
+    {"ERR invalid password", ErrorKind::kUnauthenticated, kLogIn},
+    {"ERR AUTH", ErrorKind::kUnauthenticated, kLogIn},
+    {"ERR Client sent AUTH", ErrorKind::kUnauthenticated, kLogIn},
     {"NOPERM", ErrorKind::kDenied},
     {"OOM", ErrorKind::kExhausted},
     {"MISCONF", ErrorKind::kExhausted},
@@ -28,12 +34,15 @@ constexpr std::array<KnownError, 19> kErrors = {{
     {"BUSY", ErrorKind::kUnavailable},
     {"MASTERDOWN", ErrorKind::kUnavailable},
     {"READONLY", ErrorKind::kUnavailable},
+    {"CLUSTERDOWN", ErrorKind::kUnavailable, "see: redis-cli cluster info"},
+    {"TRYAGAIN", ErrorKind::kUnavailable},
     {"NOSCRIPT", ErrorKind::kUnavailable},  // a new connection loads it again
     {"WRONGTYPE", ErrorKind::kDataLoss},
     {"GNOMON", ErrorKind::kDataLoss},  // of our scripts
-    {"MOVED", ErrorKind::kUnsupported},
-    {"CROSSSLOT", ErrorKind::kUnsupported},
-    {"CLUSTERDOWN", ErrorKind::kUnsupported},
+    {"MOVED", ErrorKind::kUnsupported, kIsCluster},
+    {"CROSSSLOT", ErrorKind::kUnsupported, kIsCluster},
+    {"ERR This instance has cluster support disabled", ErrorKind::kUnsupported,
+     "the server is a single one: leave redis_type out"},
 }};
 
 }  // namespace
@@ -71,6 +80,11 @@ std::optional<std::string_view> RedisReply::TextAt(size_t index) const {
   return std::string_view(reply_->element[index]->str, reply_->element[index]->len);
 }
 
+std::optional<std::string_view> RedisReply::OptionalText() const {
+  if (reply_ == nullptr || reply_->type != REDIS_REPLY_STRING) return std::nullopt;
+  return std::string_view(reply_->str, reply_->len);
+}
+
 std::string_view RedisReply::ErrorText() const {
   if (reply_ == nullptr || reply_->type != REDIS_REPLY_ERROR) return {};
   return {reply_->str, reply_->len};
@@ -79,19 +93,15 @@ std::string_view RedisReply::ErrorText() const {
 Status RedisReply::ToStatus(const std::string& place) const {
   const std::string_view text = ErrorText();
   if (text.empty()) return Status::OK();
-  ErrorKind kind = ErrorKind::kInternal;
-  for (const KnownError& known : kErrors) {
-    // An error inside a script is told in the middle of a longer text.
-    if (!text.starts_with(known.prefix) &&
-        text.find(Concat(" ", known.prefix)) == std::string_view::npos)
-      continue;
-    kind = known.kind;
-    break;
-  }
-  std::string hint;
-  if (kind == ErrorKind::kUnauthenticated) hint = "see user and password of online_store";
-  if (kind == ErrorKind::kUnsupported) hint = "the server is part of a cluster: name a single one";
-  return MakeError(kind, Concat("redis ", place, ": ", text), {}, std::move(hint));
+  // An error inside a script is told in the middle of a longer text.
+  const auto known = std::ranges::find_if(kErrors, [&](const KnownError& error) {
+    return text.starts_with(error.prefix) ||
+           text.find(Concat(" ", error.prefix)) != std::string_view::npos;
+  });
+  const bool is_known = known != kErrors.end();
+  return MakeError(is_known ? known->kind : ErrorKind::kInternal,
+                   Concat("redis ", place, ": ", text), {},
+                   std::string(is_known ? known->hint : std::string_view()));
 }
 
 }  // namespace gnomon::feature::internal

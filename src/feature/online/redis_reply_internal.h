@@ -23,6 +23,8 @@ class RedisReply {
   /// Of a text answer; absent for anything else.
   bool HasText() const;
   std::string_view Text() const;
+  /// Of a value; absent for anything else.
+  std::optional<std::string_view> OptionalText() const;
   int64_t Integer() const;  ///< 0 when it is no number
   /// Of an array; 0 for anything else.
   size_t size() const;

@@ -1,6 +1,4 @@
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <utility>
 
 #include <arrow/record_batch.h>
@@ -16,14 +14,6 @@ namespace {
 /// Of a packed row: event time, created time (both big-endian with the sign flipped, so that their
 /// bytes order as they do), the schema's id.
 constexpr size_t kHeaderBytes = 24;
-/// Rows of one script: it runs well under a millisecond, and others wait for it.
-constexpr size_t kRowsOfPiece = 128;
-constexpr size_t kPiecesInFlight = 16;
-
-void AppendOrdered(int64_t value, std::string* out) {
-  const uint64_t bits = static_cast<uint64_t>(value) ^ uint64_t { 1 } << 63;
-  for (int shift = 56; shift >= 0; shift -= 8) out->push_back(static_cast<char>(bits >> shift));
-}
 
 int64_t LoadOrdered(std::string_view bytes) {
   uint64_t bits = 0;
@@ -31,13 +21,10 @@ int64_t LoadOrdered(std::string_view bytes) {
   return static_cast<int64_t>(bits ^ uint64_t{1} << 63);
 }
 
-std::string FeastHashKey(std::string_view key, const OnlineTable& table, int version) {
-  return FeastKey(key, version) + table.project;
-}
-
 }  // namespace
 
-void RedisRowReader::Ask(std::span<const RedisTable> tables, RedisConnection* connection) const {
+void RedisRowReader::AskPacked(std::span<const RedisTable> tables,
+                               RedisCommands* connection) const {
   std::string keys;
   std::vector<size_t> ends;
   for (size_t i = 0; i < reads_.size(); ++i) {
@@ -49,15 +36,23 @@ void RedisRowReader::Ask(std::span<const RedisTable> tables, RedisConnection* co
       ends.push_back(keys.size());
     }
   }
-  if (!ends.empty()) {
-    std::vector<std::string_view> words{"MGET"};
-    size_t begin = 0;
-    for (const size_t end : ends) {
-      words.push_back(std::string_view(keys).substr(begin, end - begin));
-      begin = end;
+  if (ends.empty()) return;
+  std::vector<std::string_view> words{"MGET"};
+  size_t begin = 0;
+  for (const size_t end : ends) {
+    const std::string_view key = std::string_view(keys).substr(begin, end - begin);
+    if (connection->keeps_keys_apart()) {
+      connection->Append({"GET", key});
+    } else {
+      words.push_back(key);
     }
-    connection->Append(words);
+    begin = end;
   }
+  if (!connection->keeps_keys_apart()) connection->Append(words);
+}
+
+void RedisRowReader::Ask(std::span<const RedisTable> tables, RedisCommands* connection) const {
+  AskPacked(tables, connection);
   for (size_t i = 0; i < reads_.size(); ++i) {
     const OnlineRead& read = reads_[i];
     if (tables[i].id != 0) continue;
@@ -67,38 +62,52 @@ void RedisRowReader::Ask(std::span<const RedisTable> tables, RedisConnection* co
     std::vector<std::string_view> words{"HMGET", ""};
     words.insert(words.end(), fields.begin(), fields.end());
     for (const std::string_view key : read.keys) {
-      const std::string hash = FeastHashKey(key, *read.table, options_.key_version);
+      const std::string hash = RedisFeastKey(key, *read.table, options_.key_version);
       words[1] = hash;
       connection->Append(words);
     }
   }
 }
 
-size_t RedisRowReader::NumAnswers(std::span<const RedisTable> tables) const {
-  size_t packed = 0;
-  size_t feast = 0;
-  for (size_t i = 0; i < reads_.size(); ++i)
-    (tables[i].id != 0 ? packed : feast) += reads_[i].keys.size();
-  return (packed > 0 ? 1 : 0) + feast;
+size_t RedisRowReader::NumPacked(std::span<const RedisTable> tables) const {
+  size_t count = 0;
+  for (size_t i = 0; i < reads_.size(); ++i) count += tables[i].id != 0 ? reads_[i].keys.size() : 0;
+  return count;
 }
 
 Status RedisRowReader::Skip(const Context& context, std::span<const RedisTable> tables,
-                            RedisConnection* connection) const {
-  for (size_t i = NumAnswers(tables); i > 0; --i)
-    GNOMON_RETURN_NOT_OK(connection->Next(context).status());
+                            RedisCommands* connection) const {
+  const size_t packed = NumPacked(tables);
+  size_t answers = connection->keeps_keys_apart() ? packed : std::min<size_t>(packed, 1);
+  for (size_t i = 0; i < reads_.size(); ++i)
+    answers += tables[i].id == 0 ? reads_[i].keys.size() : 0;
+  for (; answers > 0; --answers) GNOMON_RETURN_NOT_OK(connection->Next(context).status());
   return Status::OK();
+}
+
+Result<RedisRowReader::PackedAnswers> RedisRowReader::NextPacked(const Context& context,
+                                                                 std::span<const RedisTable> tables,
+                                                                 RedisCommands* connection) const {
+  PackedAnswers answers;
+  const size_t count = NumPacked(tables);
+  if (!connection->keeps_keys_apart()) {
+    if (count == 0) return answers;
+    GNOMON_ASSIGN_OR_RETURN(answers.all, connection->NextOk(context));
+    return answers;
+  }
+  answers.each.reserve(count);
+  for (size_t i = 0; i < count; ++i) {
+    GNOMON_ASSIGN_OR_RETURN(auto answer, connection->NextOk(context));
+    answers.each.push_back(std::move(answer));
+  }
+  return answers;
 }
 
 Result<std::vector<OnlineValues>> RedisRowReader::Take(const Context& context,
                                                        std::span<const RedisTable> tables,
                                                        RedisClient* client) const {
-  bool any_packed = false;
-  for (size_t i = 0; i < reads_.size(); ++i)
-    any_packed = any_packed || (tables[i].id != 0 && !reads_[i].keys.empty());
-  RedisReply packed;
-  if (any_packed) {
-    GNOMON_ASSIGN_OR_RETURN(packed, client->connection->NextOk(context));
-  }
+  GNOMON_ASSIGN_OR_RETURN(const PackedAnswers packed,
+                          NextPacked(context, tables, client->connection.get()));
   std::vector<OnlineValues> values(reads_.size());
   // Feast's answers are taken first: a packed row may ask for its schema.
   for (size_t i = 0; i < reads_.size(); ++i) {
@@ -121,7 +130,7 @@ Result<std::vector<OnlineValues>> RedisRowReader::Take(const Context& context,
 }
 
 Result<OnlineValues> RedisRowReader::TakePacked(const Context& context, const OnlineRead& read,
-                                                int64_t id, const RedisReply& rows, size_t first,
+                                                int64_t id, const PackedAnswers& rows, size_t first,
                                                 RedisClient* client) const {
   PackedRows& decoder = client->packed[id];
   GNOMON_RETURN_NOT_OK(decoder.Start(read));
@@ -150,7 +159,7 @@ Result<OnlineValues> RedisRowReader::TakePacked(const Context& context, const On
 }
 
 Result<OnlineValues> RedisRowReader::TakeFeast(const Context& context, const OnlineRead& read,
-                                               RedisConnection* connection) const {
+                                               RedisCommands* connection) const {
   GNOMON_ASSIGN_OR_RETURN(auto columns, FeastColumns::Make(*read.table, read.fields));
   GNOMON_RETURN_NOT_OK(columns.Reserve(static_cast<int64_t>(read.keys.size())));
   OnlineValues values;
@@ -184,162 +193,6 @@ Result<OnlineValues> RedisRowReader::TakeFeast(const Context& context, const Onl
   GNOMON_RETURN_NOT_OK(failed);
   GNOMON_ASSIGN_OR_RETURN(values.columns, columns.Finish());
   return values;
-}
-
-Result<RedisRowWriter> RedisRowWriter::Make(const OnlineTable& table, const RedisTable& place,
-                                            const LayoutOptions& options, int64_t key_ttl_seconds) {
-  RedisRowWriter writer;
-  writer.table_ = table;
-  writer.place_ = place;
-  writer.key_version_ = options.key_version;
-  writer.ttl_ = Concat(key_ttl_seconds);
-  writer.packed_ = place.id != 0;
-  writer.feast_ = place.layout == OnlineLayout::kFeast;
-  if (writer.packed_) {
-    GNOMON_ASSIGN_OR_RETURN(writer.codec_, table::RowCodec::Make(table.schema));
-  }
-  if (writer.feast_) {
-    GNOMON_ASSIGN_OR_RETURN(writer.encoder_, FeastEncoder::Make(table));
-    for (const std::string& name : writer.encoder_->names())
-      writer.field_names_.push_back(FeastFieldName(table.view, name));
-  }
-  return writer;
-}
-
-Status RedisRowWriter::Add(const Context& context, const OnlineRows& rows) {
-  GNOMON_RETURN_NOT_OK(CheckShape(rows, *table_.schema));
-  std::shared_ptr<arrow::RecordBatch> values;
-  if (feast_) {
-    GNOMON_ASSIGN_OR_RETURN(values, FeastBatch(context, table_, rows));
-  }
-  std::string value;
-  for (const size_t place : NewestByKey(rows)) {
-    const auto index = static_cast<int64_t>(place);
-    Row row{.key = bytes_.size(), .event_time = rows.event_times[place]};
-    bytes_.append(rows.keys[place]);
-    row.packed = bytes_.size();
-    if (packed_) {
-      AppendOrdered(rows.event_times[place], &bytes_);
-      AppendOrdered(rows.created_times[place], &bytes_);
-      bytes_.append(8, '\0');  // the schema's id, which Begin learns
-      GNOMON_RETURN_NOT_OK(codec_->Encode(*rows.values, index, &bytes_));
-    }
-    row.feast = bytes_.size();
-    for (size_t feature = 0; feast_ && feature < encoder_->size(); ++feature) {
-      value.clear();
-      GNOMON_RETURN_NOT_OK(encoder_->Append(*values, feature, index, &value));
-      const size_t length = value.size();
-      bytes_.append(reinterpret_cast<const char*>(&length), sizeof(length));
-      bytes_.append(value);
-    }
-    rows_.push_back(row);
-  }
-  return Status::OK();
-}
-
-Status RedisRowWriter::Begin(const Context& context, RedisClient* client) {
-  AskForTable(table_, client->connection.get());
-  GNOMON_ASSIGN_OR_RETURN(const auto entry, client->connection->Next(context));
-  GNOMON_ASSIGN_OR_RETURN(const auto present,
-                          TableOf(entry, {.asked = place_.layout, .key_version = key_version_},
-                                  table_, client->connection->place()));
-  if (!present.has_value() || *present != place_)
-    return Error(ErrorKind::kConflict, "redis ", client->connection->place(),
-                 ": the online table of view ", Quoted(table_.view),
-                 " was dropped or replaced during the write");
-  if (!packed_) return Status::OK();
-  GNOMON_ASSIGN_OR_RETURN(
-      schema_id_, NoteRedisSchema(context, table_.project, place_.id, *table_.schema, client));
-  std::string id;
-  AppendOrdered(schema_id_, &id);
-  for (const Row& row : rows_) bytes_.replace(row.packed + 16, id.size(), id);
-  return Status::OK();
-}
-
-void RedisRowWriter::AppendPacked(std::span<const Row> rows, RedisClient* client) const {
-  const std::string prefix = RedisRowPrefix(table_.project, place_.id);
-  const std::string_view bytes = bytes_;
-  std::vector<std::string> keys;
-  keys.reserve(rows.size());
-  for (const Row& row : rows)
-    keys.push_back(prefix + std::string(bytes.substr(row.key, row.packed - row.key)));
-  const std::string num_keys = Concat(keys.size());
-  std::vector<std::string_view> words{"EVALSHA", client->packed_script, num_keys};
-  words.insert(words.end(), keys.begin(), keys.end());
-  words.push_back(ttl_);
-  for (const Row& row : rows) words.push_back(bytes.substr(row.packed, row.feast - row.packed));
-  client->connection->Append(words);
-}
-
-void RedisRowWriter::AppendFeast(std::span<const Row> rows, RedisClient* client) const {
-  const std::string_view bytes = bytes_;
-  struct Times {
-    std::string seconds;
-    std::string nanos;
-    std::string message;
-  };
-  std::vector<std::string> keys;
-  std::vector<Times> times;
-  keys.reserve(rows.size());
-  times.reserve(rows.size());
-  for (const Row& row : rows) {
-    keys.push_back(FeastHashKey(bytes.substr(row.key, row.packed - row.key), table_, key_version_));
-    const int64_t seconds = FloorSeconds(row.event_time);
-    times.push_back({Concat(seconds), Concat((row.event_time - seconds * kMicrosPerSecond) * 1000),
-                     TimestampBytes(row.event_time)});
-  }
-  const std::string num_keys = Concat(keys.size());
-  const std::string time_field = RedisTimeField(table_.view);
-  const std::string num_fields = Concat(field_names_.size());
-  std::vector<std::string_view> words{"EVALSHA", client->feast_script, num_keys};
-  words.insert(words.end(), keys.begin(), keys.end());
-  words.insert(words.end(), {ttl_, time_field, num_fields});
-  words.insert(words.end(), field_names_.begin(), field_names_.end());
-  for (size_t i = 0; i < rows.size(); ++i) {
-    words.insert(words.end(), {times[i].seconds, times[i].nanos, times[i].message});
-    size_t at = rows[i].feast;
-    for (size_t feature = 0; feature < field_names_.size(); ++feature) {
-      size_t length = 0;
-      std::memcpy(&length, bytes.data() + at, sizeof(length));
-      words.push_back(bytes.substr(at + sizeof(length), length));
-      at += sizeof(length) + length;
-    }
-  }
-  client->connection->Append(words);
-}
-
-size_t RedisRowWriter::Append(size_t begin, RedisClient* client) const {
-  const size_t count = std::min(kRowsOfPiece, rows_.size() - begin);
-  const auto piece = std::span(rows_).subspan(begin, count);
-  if (packed_) AppendPacked(piece, client);
-  if (feast_) AppendFeast(piece, client);
-  return count;
-}
-
-Status RedisRowWriter::Send(const Context& context, RedisClient* client) {
-  if (rows_.empty()) return Status::OK();
-  GNOMON_RETURN_NOT_OK(Begin(context, client));
-  size_t in_flight = 0;
-  Status failed;
-  const auto take = [&](size_t down_to) -> Status {
-    for (; in_flight > down_to; --in_flight) {
-      GNOMON_ASSIGN_OR_RETURN(const auto reply, client->connection->Next(context));
-      if (failed.ok()) failed = reply.ToStatus(client->connection->place());
-    }
-    return Status::OK();
-  };
-  for (size_t begin = 0; begin < rows_.size() && failed.ok();) {
-    begin += Append(begin, client);
-    in_flight += num_answers_of_piece();
-    if (in_flight >= kPiecesInFlight) GNOMON_RETURN_NOT_OK(take(kPiecesInFlight / 2));
-  }
-  GNOMON_RETURN_NOT_OK(take(0));
-  return WithContext(failed, Concat("writing view ", Quoted(table_.view)));
-}
-
-void RedisRowWriter::Clear() {
-  bytes_.clear();
-  rows_.clear();
 }
 
 }  // namespace gnomon::feature::internal

@@ -19,19 +19,32 @@ class RedisRowReader {
       : options_(options), reads_(reads) {}
 
   /// `tables`: as TableOf says, one for each read.
-  void Ask(std::span<const RedisTable> tables, RedisConnection* connection) const;
+  void Ask(std::span<const RedisTable> tables, RedisCommands* connection) const;
   /// Takes the answers of Ask without looking at them.
   Status Skip(const Context& context, std::span<const RedisTable> tables,
-              RedisConnection* connection) const;
+              RedisCommands* connection) const;
   Result<std::vector<OnlineValues>> Take(const Context& context, std::span<const RedisTable> tables,
                                          RedisClient* client) const;
 
  private:
-  size_t NumAnswers(std::span<const RedisTable> tables) const;
+  /// The packed rows of all reads in their order: one answer to one MGET, or where keys are kept
+  /// apart an answer for each.
+  struct PackedAnswers {
+    RedisReply all = {};
+    std::vector<RedisReply> each = {};
+    std::optional<std::string_view> TextAt(size_t index) const {
+      return each.empty() ? all.TextAt(index) : each[index].OptionalText();
+    }
+  };
+  void AskPacked(std::span<const RedisTable> tables, RedisCommands* connection) const;
+  size_t NumPacked(std::span<const RedisTable> tables) const;
+  Result<PackedAnswers> NextPacked(const Context& context, std::span<const RedisTable> tables,
+                                   RedisCommands* connection) const;
   Result<OnlineValues> TakePacked(const Context& context, const OnlineRead& read, int64_t id,
-                                  const RedisReply& rows, size_t first, RedisClient* client) const;
+                                  const PackedAnswers& rows, size_t first,
+                                  RedisClient* client) const;
   Result<OnlineValues> TakeFeast(const Context& context, const OnlineRead& read,
-                                 RedisConnection* connection) const;
+                                 RedisCommands* connection) const;
 
   const LayoutOptions options_;
   const std::span<const OnlineRead> reads_;
@@ -51,11 +64,19 @@ class RedisRowWriter {
   /// Notes the schema; do this before Append, once for each connection or catalogue.
   Status Begin(const Context& context, RedisClient* client);
   /// Appends the commands for rows [begin, end of a piece) and returns how many; a piece is what
-  /// becomes visible at once.
-  size_t Append(size_t begin, RedisClient* client) const;
+  /// becomes visible at once: one row where keys are kept apart.
+  size_t Append(size_t begin, RedisCommands* connection) const;
   /// How many answers Append causes for one piece.
   size_t num_answers_of_piece() const { return (packed_ ? 1U : 0U) + (feast_ ? 1U : 0U); }
+  /// Appends the command for what of a row KeyOf names, which is to be written only while
+  /// RedisScripts::digest of it is `digest`: the answer is nil otherwise.
+  void AppendUnlessChanged(size_t row, std::string_view digest, RedisCommands* connection) const;
+  /// Whether a row has a second key, of Feast's values, and the command for it.
+  bool has_second_key() const { return packed_ && feast_; }
+  void AppendSecondKey(size_t row, RedisCommands* connection) const;
   size_t num_rows() const { return rows_.size(); }
+  /// The key in Redis of a row: of its packed row where it has one.
+  std::string KeyOf(size_t row) const;
   /// Sends everything and takes the answers. Safe to repeat.
   Status Send(const Context& context, RedisClient* client);
   void Clear();
@@ -68,8 +89,12 @@ class RedisRowWriter {
     int64_t event_time = 0;
   };
   RedisRowWriter() = default;
-  void AppendPacked(std::span<const Row> rows, RedisClient* client) const;
-  void AppendFeast(std::span<const Row> rows, RedisClient* client) const;
+  std::string PackedKey(const Row& row) const;
+  std::string FeastHash(const Row& row) const;
+  void AppendPacked(std::span<const Row> rows, std::optional<std::string_view> digest,
+                    RedisCommands* connection) const;
+  void AppendFeast(std::span<const Row> rows, std::optional<std::string_view> digest,
+                   RedisCommands* connection) const;
 
   OnlineTable table_;
   RedisTable place_;

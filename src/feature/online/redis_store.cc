@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "feature/online/redis_rows_internal.h"
 #include "feature/online/redis_store_internal.h"
+#include "feature/online/redis_update_internal.h"
 
 namespace gnomon::feature::internal {
 namespace {
@@ -16,11 +17,35 @@ namespace {
 /// What a write keeps back at most before it sends something.
 constexpr size_t kBufferBytes = size_t{64} << 20;
 
+std::shared_ptr<RedisTls> TlsOf(const RepositoryConfig::OnlineStore& config) {
+  if (config.sslmode.empty()) return nullptr;
+  return std::make_shared<RedisTls>(RedisTlsOptions{.ca_file = config.sslrootcert,
+                                                    .certificate_file = config.sslcert,
+                                                    .key_file = config.sslkey,
+                                                    .verify = config.sslmode != "require",
+                                                    .check_host = config.sslmode == "verify-full"});
+}
+
+RedisOptions OptionsOf(const RepositoryConfig::OnlineStore& config) {
+  return {.host = config.host.empty() ? "localhost" : config.host,
+          .port = config.port == 0 ? 6379 : config.port,
+          .database = config.database,
+          .user = config.user,
+          .password = config.password,
+          .timeout_seconds = config.socket_timeout_seconds,
+          .tls = TlsOf(config)};
+}
+
+std::vector<RedisAddress> ServersOf(const RepositoryConfig::OnlineStore& config) {
+  std::vector<RedisAddress> servers;
+  for (const auto& [host, port] : config.servers) servers.push_back({host, port});
+  return servers;
+}
+
 /// What a store and its open writers share; it lives as long as any of them.
 struct Shared {
-  Shared(RedisOptions redis, const RepositoryConfig::OnlineStore& config,
-         const LayoutOptions& layout_options)
-      : pool(std::move(redis), config.max_connections),
+  Shared(const RepositoryConfig::OnlineStore& config, const LayoutOptions& layout_options)
+      : pool(OptionsOf(config), ServersOf(config), config.max_connections),
         layout(layout_options),
         key_ttl_seconds(config.key_ttl_seconds) {}
   RedisPool pool;
@@ -80,6 +105,19 @@ class RedisStore : public OnlineStore {
     });
   }
 
+  Status Check(const Context& context) override {
+    return shared_->pool.Run(context, [&](RedisClient* client) -> Status {
+      const std::vector<std::string> servers = client->connection->Servers();
+      for (const std::string& server : servers) {
+        const std::string_view ping = "PING";
+        client->connection->AppendTo(server, {&ping, 1});
+      }
+      for (size_t i = 0; i < servers.size(); ++i)
+        GNOMON_RETURN_NOT_OK(client->connection->NextOk(context).status());
+      return Status::OK();
+    });
+  }
+
   Status DropExcept(const Context& context, const std::string& project,
                     std::span<const std::string> keep) override {
     return shared_->pool.Run(context, [&](RedisClient* client) {
@@ -117,11 +155,13 @@ class RedisStore : public OnlineStore {
 
   Status Update(const Context& context, const OnlineRead& read,
                 const std::function<Result<OnlineRows>(const OnlineValues&)>& change) override {
+    RedisUpdate update(shared_->layout, shared_->key_ttl_seconds, read, change);
     for (;;) {
       GNOMON_RETURN_NOT_OK(context.Check());
       bool changed = false;
       GNOMON_RETURN_NOT_OK(shared_->pool.RunOnce(context, [&](RedisClient* client) -> Status {
-        GNOMON_ASSIGN_OR_RETURN(changed, TryUpdate(context, read, change, client));
+        GNOMON_ASSIGN_OR_RETURN(const RedisTable table, Find(context, *read.table, client));
+        GNOMON_ASSIGN_OR_RETURN(changed, update.Try(context, table, client));
         return Status::OK();
       }));
       if (changed) return Status::OK();
@@ -185,7 +225,7 @@ class RedisStore : public OnlineStore {
   Result<std::vector<OnlineValues>> ReadWith(const Context& context,
                                              std::span<const OnlineRead> reads,
                                              RedisClient* client) {
-    RedisConnection* connection = client->connection.get();
+    RedisCommands* connection = client->connection.get();
     const RedisRowReader reader(shared_->layout, reads);
     const auto remembered = Remembered(reads);
     for (const OnlineRead& read : reads) AskForTable(*read.table, connection);
@@ -211,81 +251,16 @@ class RedisStore : public OnlineStore {
     return reader.Take(context, tables, client);
   }
 
-  /// False when a row was changed by others meanwhile.
-  Result<bool> TryUpdate(const Context& context, const OnlineRead& read,
-                         const std::function<Result<OnlineRows>(const OnlineValues&)>& change,
-                         RedisClient* client) {
-    RedisConnection* connection = client->connection.get();
-    GNOMON_ASSIGN_OR_RETURN(const RedisTable table, Find(context, *read.table, client));
-    std::vector<std::string> keys;
-    for (const std::string_view key : read.keys) {
-      keys.push_back(table.id != 0
-                         ? RedisRowPrefix(read.table->project, table.id) + std::string(key)
-                         : FeastKey(key, shared_->layout.key_version) + read.table->project);
-    }
-    std::vector<std::string_view> watch{"WATCH"};
-    watch.insert(watch.end(), keys.begin(), keys.end());
-    if (!keys.empty()) connection->Append(watch);
-    if (!keys.empty()) GNOMON_RETURN_NOT_OK(connection->NextOk(context).status());
-    auto rows = Changed(context, read, table, change, client);
-    if (!rows.ok() || rows->empty()) {
-      GNOMON_RETURN_NOT_OK(connection->Run(context, {"UNWATCH"}).status());
-      GNOMON_RETURN_NOT_OK(rows.status());
-      return true;
-    }
-    GNOMON_RETURN_NOT_OK(rows->Begin(context, client));
-    size_t pieces = 0;
-    connection->Append({"MULTI"});
-    for (size_t begin = 0; begin < rows->num_rows(); ++pieces) begin += rows->Append(begin, client);
-    connection->Append({"EXEC"});
-    for (size_t i = 0; i < 1 + pieces * rows->num_answers_of_piece(); ++i)
-      GNOMON_RETURN_NOT_OK(connection->Next(context).status());  // QUEUED; EXEC tells what was not
-    GNOMON_ASSIGN_OR_RETURN(const auto done, connection->NextOk(context));
-    if (done.is_nil()) return false;
-    for (size_t i = 0; i < done.size(); ++i)
-      GNOMON_RETURN_NOT_OK(done.At(i).ToStatus(connection->place()));
-    return true;
-  }
-
-  Result<RedisRowWriter> Changed(
-      const Context& context, const OnlineRead& read, const RedisTable& table,
-      const std::function<Result<OnlineRows>(const OnlineValues&)>& change, RedisClient* client) {
-    const RedisRowReader reader(shared_->layout, {&read, 1});
-    reader.Ask({&table, 1}, client->connection.get());
-    GNOMON_ASSIGN_OR_RETURN(const auto stored, reader.Take(context, {&table, 1}, client));
-    GNOMON_ASSIGN_OR_RETURN(const OnlineRows rows, change(stored.front()));
-    GNOMON_ASSIGN_OR_RETURN(auto writer, RedisRowWriter::Make(*read.table, table, shared_->layout,
-                                                              shared_->key_ttl_seconds));
-    if (!rows.keys.empty()) GNOMON_RETURN_NOT_OK(writer.Add(context, rows));
-    return writer;
-  }
-
   const std::shared_ptr<Shared> shared_;
   Mutex mutex_;
   std::map<TableName, RedisTable> tables_ GNOMON_GUARDED_BY(mutex_);
 };
 
-std::shared_ptr<RedisTls> TlsOf(const RepositoryConfig::OnlineStore& config) {
-  if (config.sslmode.empty()) return nullptr;
-  return std::make_shared<RedisTls>(RedisTlsOptions{.ca_file = config.sslrootcert,
-                                                    .certificate_file = config.sslcert,
-                                                    .key_file = config.sslkey,
-                                                    .verify = config.sslmode != "require",
-                                                    .check_host = config.sslmode == "verify-full"});
-}
-
 }  // namespace
 
 Result<std::unique_ptr<OnlineStore>> OpenRedisStore(const RepositoryConfig::OnlineStore& config) {
   GNOMON_ASSIGN_OR_RETURN(const LayoutOptions layout, LayoutOptionsOf(config));
-  RedisOptions options{.host = config.host.empty() ? "localhost" : config.host,
-                       .port = config.port == 0 ? 6379 : config.port,
-                       .database = config.database,
-                       .user = config.user,
-                       .password = config.password,
-                       .timeout_seconds = config.socket_timeout_seconds,
-                       .tls = TlsOf(config)};
-  return std::make_unique<RedisStore>(std::make_shared<Shared>(std::move(options), config, layout));
+  return std::make_unique<RedisStore>(std::make_shared<Shared>(config, layout));
 }
 
 }  // namespace gnomon::feature::internal
