@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -12,6 +13,12 @@ namespace gnomon::feature::internal {
 namespace {
 
 constexpr double kCheckoutSeconds = 30;
+/// A wrong address should be told soon; a server that has answered before is restarting.
+constexpr double kFirstSeconds = 2;
+/// How long reads ask again, counted from the beginning of an outage; later each makes a single
+/// attempt, which waits this long for a connection.
+constexpr BackOff kReads = {.longest_seconds = 0.5, .total_seconds = 5};
+constexpr double kProbeSeconds = 1;
 
 bool IsLost(const Status& status) {
   const ErrorKind kind = KindOf(status);
@@ -31,27 +38,51 @@ std::string RedisPool::place() const {
   return cluster_ != nullptr ? cluster_->place() : Concat(options_.host, ":", options_.port);
 }
 
+RedisPool::Patience RedisPool::UsualPatience() const {
+  return {.checkout_seconds = kCheckoutSeconds, .connect_seconds = options_.connect_seconds};
+}
+
+bool RedisPool::HasConnected() {
+  const MutexLock lock(mutex_);
+  return connected_before_;
+}
+
 Status RedisPool::Run(const Context& context, const std::function<Status(RedisClient*)>& body) {
   BackOff back_off;
-  {
-    const MutexLock lock(mutex_);
-    // A wrong address should be told soon; a server that has answered before is restarting.
-    if (!connected_before_) back_off.total_seconds = 2;
-  }
+  if (!HasConnected()) back_off.total_seconds = kFirstSeconds;
   return RetryWithBackOff(context, back_off, [&] { return RunOnce(context, body); });
 }
 
+Status RedisPool::Read(const Context& context, const std::function<Status(RedisClient*)>& body) {
+  BackOff back_off = kReads;
+  if (!HasConnected()) back_off.total_seconds = kFirstSeconds;
+  return outage_.Retry(context, back_off, [&] {
+    Patience patience = UsualPatience();
+    if (outage_.HasLasted(kReads.total_seconds)) {
+      patience.checkout_seconds = std::min(patience.checkout_seconds, kProbeSeconds);
+      patience.connect_seconds = std::min(patience.connect_seconds, kProbeSeconds);
+    }
+    return RunWithin(context, patience, body);
+  });
+}
+
 Status RedisPool::RunOnce(const Context& context, const std::function<Status(RedisClient*)>& body) {
-  GNOMON_ASSIGN_OR_RETURN(auto client, Acquire(context));
+  return outage_.Note(context, RunWithin(context, UsualPatience(), body));
+}
+
+Status RedisPool::RunWithin(const Context& context, const Patience& patience,
+                            const std::function<Status(RedisClient*)>& body) {
+  GNOMON_ASSIGN_OR_RETURN(auto client, Acquire(context, patience));
   const Status status = body(client.get());
   const bool reusable = (status.ok() || !IsLost(status)) && !client->connection->has_pending();
   GiveBack(std::move(client), reusable);
   return status;
 }
 
-Result<std::unique_ptr<RedisClient>> RedisPool::Acquire(const Context& context) {
+Result<std::unique_ptr<RedisClient>> RedisPool::Acquire(const Context& context,
+                                                        const Patience& patience) {
   {
-    const double give_up = MonotonicSeconds() + kCheckoutSeconds;
+    const double give_up = MonotonicSeconds() + patience.checkout_seconds;
     const MutexLock lock(mutex_);
     while (idle_.empty() && in_use_ >= max_connections_) {
       GNOMON_RETURN_NOT_OK(WithContext(context.Check(), "waiting for a redis connection"));
@@ -70,7 +101,7 @@ Result<std::unique_ptr<RedisClient>> RedisPool::Acquire(const Context& context) 
       return client;
     }
   }
-  auto client = Connect(context);
+  auto client = Connect(context, patience.connect_seconds);
   const MutexLock lock(mutex_);
   if (client.ok()) {
     connected_before_ = true;
@@ -81,14 +112,17 @@ Result<std::unique_ptr<RedisClient>> RedisPool::Acquire(const Context& context) 
   return client;
 }
 
-Result<std::unique_ptr<RedisClient>> RedisPool::Connect(const Context& context) {
+Result<std::unique_ptr<RedisClient>> RedisPool::Connect(const Context& context,
+                                                        double connect_seconds) {
   auto client = std::make_unique<RedisClient>();
   if (cluster_ != nullptr) {
-    GNOMON_ASSIGN_OR_RETURN(client->connection, RedisClusterConnection::Connect(
-                                                    context, cluster_, options_.connect_seconds));
+    GNOMON_ASSIGN_OR_RETURN(client->connection,
+                            RedisClusterConnection::Connect(context, cluster_, connect_seconds));
     return client;
   }
-  GNOMON_ASSIGN_OR_RETURN(auto connection, RedisConnection::Connect(context, options_));
+  RedisOptions options = options_;
+  options.connect_seconds = connect_seconds;
+  GNOMON_ASSIGN_OR_RETURN(auto connection, RedisConnection::Connect(context, options));
   GNOMON_RETURN_NOT_OK(LoadRedisScripts(context, connection.get()));
   client->connection = std::move(connection);
   return client;

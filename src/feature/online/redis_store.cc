@@ -146,7 +146,7 @@ class RedisStore : public OnlineStore {
     GNOMON_RETURN_NOT_OK(context.Check());
     std::vector<OnlineValues> values;
     if (reads.empty()) return values;
-    GNOMON_RETURN_NOT_OK(shared_->pool.Run(context, [&](RedisClient* client) -> Status {
+    GNOMON_RETURN_NOT_OK(shared_->pool.Read(context, [&](RedisClient* client) -> Status {
       GNOMON_ASSIGN_OR_RETURN(values, ReadWith(context, reads, client));
       return Status::OK();
     }));
