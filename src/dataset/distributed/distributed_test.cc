@@ -212,6 +212,18 @@ TEST_CASE("a write that fails leaves what stood there and nothing else") {
   CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
 }
 
+TEST_CASE("a write removes what an earlier one of its path left, and nothing of another path") {
+  Threads threads;
+  const auto folder = MakeTemporaryFolder();
+  const std::string other = folder.path() + "/.b.out.gnomon-1";
+  std::filesystem::create_directory(other);
+  std::filesystem::create_directory(folder.path() + "/.out.gnomon-2");
+  CHECK_OK(WriteFileAtomic(folder.path() + "/..out.gnomon-2.77.abc.tmp", "left"));
+  CHECK_OK(threads.Run(Written(Dataset::Range(0, 10), folder.path() + "/out")));
+  CHECK(std::filesystem::exists(other));
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 2);
+}
+
 TEST_CASE("rows are released when they have been read, or not wanted any more") {
   Threads threads;
   {

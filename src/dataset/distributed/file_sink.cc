@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <fcntl.h>
 #include <filesystem>
+#include <string_view>
 #include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
@@ -43,6 +44,11 @@ Result<proto::WriteToken> ParseToken(std::string_view bytes) {
     return Error(ErrorKind::kDataLoss, "not the token of a write");
   }
   return token;
+}
+
+// Attempts, and the temporary files of their writers (AtomicFile), of the path with this mark.
+bool BelongsTo(std::string_view name, const std::string& mark) {
+  return name.starts_with(mark) || (name.starts_with('.') && name.substr(1).starts_with(mark));
 }
 
 bool IsAttempt(const std::string& path, const proto::WriteToken& token) {
@@ -109,8 +115,7 @@ class FileSink : public runtime::Sink {
     std::vector<std::string> left;
     for (const auto& entry : fs::directory_iterator(folder, error)) {
       const std::string name = entry.path().filename().string();
-      // Also temporary files of the writers of an attempt.
-      if (name.find(mark) != std::string::npos && std::ranges::find(kept, name) == kept.end()) {
+      if (BelongsTo(name, mark) && std::ranges::find(kept, name) == kept.end()) {
         left.push_back(entry.path().string());
       }
     }
