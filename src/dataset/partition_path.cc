@@ -68,8 +68,11 @@ PartitionPath ParsePartitionPath(std::string_view path) {
 }
 
 std::string FormatPartition(const PartitionValue& partition) {
-  return Concat(Escape(partition.name), '=',
-                partition.value ? Escape(*partition.value) : std::string(kNull));
+  const std::string name = Concat(Escape(partition.name), '=');
+  if (!partition.value) return Concat(name, kNull);
+  // A text that looks like a null has its first byte escaped.
+  if (*partition.value == kNull) return Concat(name, "%5F", kNull.substr(1));
+  return Concat(name, Escape(*partition.value));
 }
 
 std::optional<int64_t> ParseInt64(std::string_view text) {

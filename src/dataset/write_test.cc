@@ -69,6 +69,16 @@ TEST_CASE("partitions become hive folders, each row in its own") {
                   .Collect({})));
 }
 
+TEST_CASE("a partition of texts is never taken for that of nulls") {
+  const auto folder = MakeTemporaryFolder();
+  const auto texts = TableOf({{"k", arrow::utf8()}, {"id", arrow::int64()}},
+                             R"([["__HIVE_DEFAULT_PARTITION__", 1], [null, 2], ["", 3]])");
+  const std::string path = folder.path() + "/texts";
+  CHECK_OK(Dataset::Of(texts).WriteTo({}, {.path = path, .partition_by = {"k"}}));
+  CHECK_TABLE_EQ(Dataset::Read({}, path).Sort({{.column = "id"}}).Select({"k", "id"}).Collect({}),
+                 texts);
+}
+
 TEST_CASE("files have the same bytes for any batch size and memory") {
   const auto folder = MakeTemporaryFolder();
   const auto write = [&](const std::string& name, int64_t batch_rows, int64_t limit) {
