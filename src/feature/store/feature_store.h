@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <variant>
 #include <vector>
@@ -55,6 +56,19 @@ struct MaterializeRequest {
   std::optional<int64_t> end = {};      ///< inclusive; absent: now
   std::vector<std::string> views = {};  ///< empty: all with online: true
   bool force = false;                   ///< beside a running job on the same views
+};
+
+/// A materialization that stands in the registry as running, and has done nothing yet. Not
+/// thread-safe, but for stop_token(). The store outlives it.
+class MaterializationRun {
+ public:
+  /// One that was never run is recorded as cancelled.
+  virtual ~MaterializationRun() = default;
+  virtual const MaterializationJob& job() const = 0;
+  /// Fires with the context's token, and when somebody cancels the job.
+  virtual std::stop_token stop_token() const = 0;
+  /// Works it off; what FeatureStore::Materialize returns. REQUIRES: was not called before.
+  virtual Result<MaterializationJob> Run() = 0;
 };
 
 /// Per view, for `status`.
@@ -120,6 +134,14 @@ class FeatureStore {
                                                     std::optional<int64_t> end,
                                                     const std::vector<std::string>& views = {},
                                                     bool force = false);
+  /// Materialize and MaterializeIncremental in two steps: these refuse what cannot be begun, and
+  /// what they return does the work, with `context`. From the first step on the job is running, for
+  /// other processes too.
+  Result<std::unique_ptr<MaterializationRun>> BeginMaterialize(const Context& context,
+                                                               const MaterializeRequest& request);
+  Result<std::unique_ptr<MaterializationRun>> BeginMaterializeIncremental(
+      const Context& context, std::optional<int64_t> end,
+      const std::vector<std::string>& views = {}, bool force = false);
   /// Takes a job that did not succeed up again. `force`: even one that seems to run.
   Result<MaterializationJob> ResumeMaterialization(const Context& context, const std::string& id,
                                                    bool force = false);
@@ -163,6 +185,9 @@ class FeatureStore {
   /// the offline store is written first.
   Result<int64_t> Push(const Context& context, const std::string& name,
                        const arrow::RecordBatch& rows, PushMode mode = PushMode::kOnline);
+  /// Push to the online rows of one view, under its own name.
+  Result<int64_t> WriteToOnlineStore(const Context& context, const std::string& view,
+                                     const arrow::RecordBatch& rows);
 
   /// Runs the job, writes its rows to `path` (format by suffix) and registers them under `name`
   /// with their fingerprint and what each column holds, Feast's create_saved_dataset. kConflict for

@@ -108,6 +108,39 @@ TEST_CASE("a job beside a running one is refused where they overlap, unless it i
   CHECK_ERROR(FindJob(*registry, "x"), ErrorKind::kNotFound, "'x'");
 }
 
+TEST_CASE("a materialization that was begun is running before it does anything") {
+  const Repository repository;
+  const auto store = repository.Applied();
+  const auto other = repository.Open();
+  auto run = ValueOf(store->BeginMaterialize(repository.context, {}));
+  const std::string id = run->job().id;
+  CHECK(ValueOf(store->GetMaterialization(id)).state == JobState::kRunning);
+  CHECK_ERROR(other->BeginMaterializeIncremental(repository.context, {}), ErrorKind::kConflict, id);
+  CHECK_FALSE(run->stop_token().stop_requested());
+  run.reset();  // without Run
+  CHECK(ValueOf(store->GetMaterialization(id)).state == JobState::kCancelled);
+  CHECK_FALSE(store->registry().StateOf("latest").Watermark());
+  // The same work is that job's, and Run does it.
+  run = ValueOf(other->BeginMaterialize(repository.context, {}));
+  CHECK(run->job().id == id);
+  CHECK(ValueOf(run->Run()).state == JobState::kSucceeded);
+  CHECK(run->job().rows == 2);
+  run.reset();
+  CHECK(ValueOf(other->GetMaterialization(id)).state == JobState::kSucceeded);
+}
+
+TEST_CASE("a materialization that is cancelled before it runs ends as cancelled") {
+  const Repository repository;
+  const auto store = repository.Applied();
+  std::stop_source stop;
+  const auto run =
+      ValueOf(store->BeginMaterialize(repository.context.WithStop(stop.get_token()), {}));
+  stop.request_stop();
+  CHECK(run->stop_token().stop_requested());
+  CHECK_ERROR(run->Run(), ErrorKind::kCancelled, "");
+  CHECK(ValueOf(store->GetMaterialization(run->job().id)).state == JobState::kCancelled);
+}
+
 TEST_CASE("a process looks at the registry again when what it knows has become old") {
   for (const char* registry :
        {"{path: data/r.db, cache_ttl_seconds: 0}", "{path: data/r.db, cache_ttl_seconds: 1}"}) {

@@ -56,38 +56,60 @@ JobState StateFor(const Status& status) {
 }
 
 /// Works a job off, and keeps it in the registry whatever happens.
-class JobRun {
+class JobRun : public MaterializationRun {
  public:
-  JobRun(FeatureStore::Impl& impl, std::shared_ptr<const Definitions> definitions,
-         MaterializationJob job)
-      : impl_(impl), definitions_(std::move(definitions)), job_(std::move(job)) {}
+  /// The job is running when this returns one.
+  static Result<std::unique_ptr<MaterializationRun>> Begin(
+      const Context& context, FeatureStore::Impl& impl,
+      std::shared_ptr<const Definitions> definitions, MaterializationJob job, bool force) {
+    std::unique_ptr<JobRun> run(new JobRun(context, impl, std::move(definitions), std::move(job)));
+    run->job_.failed_rows = 0;
+    GNOMON_RETURN_NOT_OK(BeginJob(context, *impl.registry, force, &run->job_));
+    run->watch_.emplace(context, *impl.registry, run->job_.id);
+    return run;
+  }
 
-  Result<MaterializationJob> Run(const Context& context, bool force) {
-    job_.failed_rows = 0;
-    GNOMON_RETURN_NOT_OK(BeginJob(context, *impl_.registry, force, &job_));
-    Status status;
-    {
-      const CancelWatch watch(context, *impl_.registry, job_.id);
-      status = RunViews(context.WithStop(watch.token()));
-      if (!status.ok() && watch.was_requested() && KindOf(status) == ErrorKind::kCancelled) {
-        status = WithHint(WithContext(status, "by `gnomon materializations cancel`"),
-                          Concat("gnomon materializations resume ", job_.id, " continues"));
-      }
+  ~JobRun() override {
+    if (!watch_) return;
+    const Status recorded = End(MakeError(ErrorKind::kCancelled, "cancelled before it began"));
+    if (!recorded.ok()) LogWarning("feature", recorded.message(), {{"job", job_.id}});
+  }
+
+  const MaterializationJob& job() const override { return job_; }
+  std::stop_token stop_token() const override { return watch_->token(); }
+
+  Result<MaterializationJob> Run() override {
+    Status status = RunViews(context_.WithStop(watch_->token()));
+    if (!status.ok() && watch_->was_requested() && KindOf(status) == ErrorKind::kCancelled) {
+      status = WithHint(WithContext(status, "by `gnomon materializations cancel`"),
+                        Concat("gnomon materializations resume ", job_.id, " continues"));
     }
-    job_.state = StateFor(status);
-    job_.finished = context.clock->NowMicros();
-    if (!status.ok()) job_.error = status.message();
-    // A cancelled caller still gets its job recorded.
-    Context record = context;
-    record.stop = {};
-    record.deadline = {};
-    const Status recorded = Record(record);
+    const Status recorded = End(status);
     GNOMON_RETURN_NOT_OK(status);
     GNOMON_RETURN_NOT_OK(recorded);
     return job_;
   }
 
  private:
+  JobRun(const Context& context, FeatureStore::Impl& impl,
+         std::shared_ptr<const Definitions> definitions, MaterializationJob job)
+      : context_(context),
+        impl_(impl),
+        definitions_(std::move(definitions)),
+        job_(std::move(job)) {}
+
+  /// Records how the job ended; that of a cancelled caller, too.
+  Status End(const Status& status) {
+    watch_.reset();
+    job_.state = StateFor(status);
+    job_.finished = context_.clock->NowMicros();
+    if (!status.ok()) job_.error = status.message();
+    Context record = context_;
+    record.stop = {};
+    record.deadline = {};
+    return Record(record);
+  }
+
   /// A view that is to be written.
   struct Turn {
     const FeatureView* view;
@@ -250,10 +272,17 @@ class JobRun {
     return Record(context);
   }
 
+  const Context context_;
   FeatureStore::Impl& impl_;
   const std::shared_ptr<const Definitions> definitions_;
   MaterializationJob job_;
+  std::optional<CancelWatch> watch_;  // while the job runs
 };
+
+Result<MaterializationJob> RunToEnd(Result<std::unique_ptr<MaterializationRun>> begun) {
+  GNOMON_ASSIGN_OR_RETURN(const auto run, std::move(begun));
+  return run->Run();
+}
 
 /// The job that does this, which may have been begun before.
 MaterializationJob JobFor(const Context& context, const Registry& registry,
@@ -269,6 +298,11 @@ MaterializationJob JobFor(const Context& context, const Registry& registry,
 
 Result<MaterializationJob> FeatureStore::Materialize(const Context& context,
                                                      const MaterializeRequest& request) {
+  return RunToEnd(BeginMaterialize(context, request));
+}
+
+Result<std::unique_ptr<MaterializationRun>> FeatureStore::BeginMaterialize(
+    const Context& context, const MaterializeRequest& request) {
   const int64_t end = request.end.value_or(context.clock->NowMicros());
   if (request.start > end) {
     return Error(ErrorKind::kUser, "start is after end: ", FormatTimestamp(request.start), " > ",
@@ -280,16 +314,26 @@ Result<MaterializationJob> FeatureStore::Materialize(const Context& context,
   for (const FeatureView* view : selected)
     progress.push_back(
         {view->name, {std::max(request.start, kEarliest), end}, /*done=*/false, 0, {}});
+  // Another process may have begun this job.
+  GNOMON_RETURN_NOT_OK(impl_->registry->Refresh(context));
   MaterializationJob job = JobFor(context, *impl_->registry, std::move(progress), false);
-  return JobRun(*impl_, definitions, std::move(job)).Run(context, request.force);
+  return JobRun::Begin(context, *impl_, definitions, std::move(job), request.force);
 }
 
 Result<MaterializationJob> FeatureStore::MaterializeIncremental(
     const Context& context, std::optional<int64_t> end, const std::vector<std::string>& names,
     bool force) {
+  return RunToEnd(BeginMaterializeIncremental(context, end, names, force));
+}
+
+Result<std::unique_ptr<MaterializationRun>> FeatureStore::BeginMaterializeIncremental(
+    const Context& context, std::optional<int64_t> end, const std::vector<std::string>& names,
+    bool force) {
   const int64_t last = end.value_or(context.clock->NowMicros());
   auto definitions = this->definitions();
   GNOMON_ASSIGN_OR_RETURN(auto selected, SelectViews(*definitions, names));
+  // Another process may have begun this job, or have materialized the views.
+  GNOMON_RETURN_NOT_OK(impl_->registry->Refresh(context));
   std::vector<ViewProgress> progress;
   for (const FeatureView* view : selected) {
     int64_t start = kEarliest;
@@ -301,7 +345,7 @@ Result<MaterializationJob> FeatureStore::MaterializeIncremental(
         {view->name, {std::clamp(start, kEarliest, last), last}, /*done=*/false, 0, {}});
   }
   MaterializationJob job = JobFor(context, *impl_->registry, std::move(progress), true);
-  return JobRun(*impl_, definitions, std::move(job)).Run(context, force);
+  return JobRun::Begin(context, *impl_, definitions, std::move(job), force);
 }
 
 Result<MaterializationJob> FeatureStore::ResumeMaterialization(const Context& context,
@@ -322,7 +366,7 @@ Result<MaterializationJob> FeatureStore::ResumeMaterialization(const Context& co
                      "run gnomon materialize with its interval");
   }
   ++job.resumed;
-  return JobRun(*impl_, definitions(), std::move(job)).Run(context, force);
+  return RunToEnd(JobRun::Begin(context, *impl_, definitions(), std::move(job), force));
 }
 
 Result<MaterializationJob> FeatureStore::GetMaterialization(const std::string& id) const {

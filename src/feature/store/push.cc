@@ -229,6 +229,36 @@ Status PushOffline(const Context& context, const Definitions& definitions,
   return Status::OK();
 }
 
+/// Writes the rows to those of the views that are online; the number of entity rows.
+Result<int64_t> PushOnline(const Context& context, FeatureStore::Impl& impl,
+                           const Definitions& definitions,
+                           const std::vector<const FeatureView*>& views,
+                           const arrow::RecordBatch& rows) {
+  std::vector<std::pair<const FeatureView*, PushedRows>> pushed;
+  for (const FeatureView* view : views) {
+    if (!view->online) continue;
+    GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(definitions, *view));
+    GNOMON_ASSIGN_OR_RETURN(PushedRows read, ReadPushed(definitions, *view, source, rows));
+    pushed.emplace_back(view, std::move(read));
+  }
+  if (pushed.empty())
+    return Error(ErrorKind::kUser, "feature view ", Quoted(views[0]->name), " is not online");
+  int64_t entity_rows = 0;
+  for (auto& [view, read] : pushed) {
+    if (read.keys.empty()) continue;
+    GNOMON_ASSIGN_OR_RETURN(OnlineTable table, OnlineTableOf(impl.config.project, *view));
+    if (view->is_window()) {
+      GNOMON_RETURN_NOT_OK(PushWindow(context, *impl.online, table, *view, read,
+                                      impl.config.online_store.value_counts_mb << 20));
+    } else {
+      GNOMON_RETURN_NOT_OK(PushLatest(context, *impl.online, table, read));
+    }
+    std::ranges::sort(read.keys);
+    entity_rows += std::ranges::distance(read.keys.begin(), std::ranges::unique(read.keys).begin());
+  }
+  return entity_rows;
+}
+
 }  // namespace
 
 Result<PushMode> ParsePushMode(std::string_view text) {
@@ -252,29 +282,18 @@ Result<int64_t> FeatureStore::Push(const Context& context, const std::string& na
     GNOMON_RETURN_NOT_OK(PushOffline(context, *definitions, views, *impl_->offline, rows));
     if (mode == PushMode::kOffline) return rows.num_rows();
   }
-  std::vector<std::pair<const FeatureView*, PushedRows>> pushed;
-  for (const FeatureView* view : views) {
-    if (!view->online) continue;
-    GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(*definitions, *view));
-    GNOMON_ASSIGN_OR_RETURN(PushedRows read, ReadPushed(*definitions, *view, source, rows));
-    pushed.emplace_back(view, std::move(read));
+  return PushOnline(context, *impl_, *definitions, views, rows);
+}
+
+Result<int64_t> FeatureStore::WriteToOnlineStore(const Context& context, const std::string& name,
+                                                 const arrow::RecordBatch& rows) {
+  const auto definitions = this->definitions();
+  const FeatureView* view = definitions->FindFeatureView(name);
+  if (view == nullptr) {
+    return MakeError(ErrorKind::kNotFound, Concat("feature view does not exist: ", Quoted(name)),
+                     {}, DidYouMean(name, definitions->ViewNames()));
   }
-  if (pushed.empty())
-    return Error(ErrorKind::kUser, "feature view ", Quoted(views[0]->name), " is not online");
-  int64_t entity_rows = 0;
-  for (auto& [view, read] : pushed) {
-    if (read.keys.empty()) continue;
-    GNOMON_ASSIGN_OR_RETURN(OnlineTable table, OnlineTableOf(impl_->config.project, *view));
-    if (view->is_window()) {
-      GNOMON_RETURN_NOT_OK(PushWindow(context, *impl_->online, table, *view, read,
-                                      impl_->config.online_store.value_counts_mb << 20));
-    } else {
-      GNOMON_RETURN_NOT_OK(PushLatest(context, *impl_->online, table, read));
-    }
-    std::ranges::sort(read.keys);
-    entity_rows += std::ranges::distance(read.keys.begin(), std::ranges::unique(read.keys).begin());
-  }
-  return entity_rows;
+  return PushOnline(context, *impl_, *definitions, {view}, rows);
 }
 
 }  // namespace gnomon::feature

@@ -96,6 +96,27 @@ TEST_CASE("rows that are pushed under a push source reach its views, and their s
   CHECK(online.features[2].values->null_count() == 2);
 }
 
+TEST_CASE("rows that are written to a view reach it alone, under its own name") {
+  Fixture fixture;
+  const auto rows = Rows(R"([[1, "2024-01-02", 1.5, "new"]])");
+  const auto batch = ValueOf(table::SingleBatch(*rows));
+  CHECK(ValueOf(fixture.store->WriteToOnlineStore(fixture.context, "amounts", *batch)) == 1);
+  const auto online = ValueOf(fixture.store->GetOnlineFeatures(
+      fixture.context,
+      {.features = {"amounts:amount", "notes:note"},
+       .feature_service = {},
+       .full_feature_names = false},
+      *ValueOf(table::SingleBatch(*TableOf({{"shop", arrow::int64()}}, "[[1]]")))));
+  CHECK(ArrayText(*online.features[0].values) == "1.5");
+  CHECK(online.features[1].values->null_count() == 1);
+  CHECK(fixture.NumFiles() == 1);
+  // A push source is no view, and a view may not be online.
+  CHECK_ERROR(fixture.store->WriteToOnlineStore(fixture.context, "fresh", *batch),
+              ErrorKind::kNotFound, "'fresh'");
+  CHECK_ERROR(fixture.store->WriteToOnlineStore(fixture.context, "offline", *batch),
+              ErrorKind::kUser, "is not online");
+}
+
 TEST_CASE("a push under a name that nothing has is told with the nearest name") {
   Fixture fixture;
   const auto pushed = fixture.Push("frsh", PushMode::kOnline);
