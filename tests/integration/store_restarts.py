@@ -144,12 +144,11 @@ def check_reads(folder: pathlib.Path, store, layout: str) -> None:
             for status, answer in (each.result() for each in refused):
                 assert status == 503 and f"127.0.0.1:{store.server.port}" in json.dumps(answer), (status, answer)
             assert any("gave up after" in json.dumps(each.result()) for each in refused), refused[0].result()
-            if isinstance(store, PostgresStore):
-                time.sleep(0.5)  # nothing is left of their patience
-                hasty = [pool.submit(features.post, "/get-online-features", REQUEST) for _ in range(40)]
-                for status, answer in (each.result() for each in hasty):
-                    assert status == 503 and "no answer since 20" in json.dumps(answer), (status, answer)
-                    assert "gave up after" not in json.dumps(answer), answer
+            time.sleep(0.5)  # nothing is left of their patience
+            hasty = [pool.submit(features.post, "/get-online-features", REQUEST) for _ in range(40)]
+            for status, answer in (each.result() for each in hasty):
+                assert status == 503 and "no answer since 20" in json.dumps(answer), (status, answer)
+                assert "gave up after" not in json.dumps(answer), answer
         store.server.start()
         status, answer = features.post("/get-online-features", REQUEST)
         assert status == 200 and values_of(answer) == before, answer
