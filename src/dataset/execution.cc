@@ -82,6 +82,9 @@ class Planner {
         [&](const WriteSpec&) -> Result<OperatorPtr> {
           return internal::MakeWriteOperator(environment_, plan, std::move(inputs[0]), stats);
         },
+        [&](const ExternalSpec&) -> Result<OperatorPtr> {
+          return internal::MakeExternalOperator(environment_, plan, stats);
+        },
         [&](const auto&) -> Result<OperatorPtr> {
           if (inputs.empty()) return internal::MakeMemoryOperator(environment_, plan, stats);
           return internal::MakeStreamOperator(environment_, plan, std::move(inputs), stats);

@@ -19,9 +19,10 @@ namespace {
 using internal::Overloaded;
 
 constexpr std::array<std::string_view, std::variant_size_v<NodeSpec>> kNames = {
-    "scan",   "range",       "table",  "input",     "project",   "filter",
-    "derive", "map_batches", "join",   "aggregate", "sort",      "repartition",
-    "union",  "limit",       "sample", "write",     "asof_join", "window_aggregate"};
+    "scan",    "range",       "table",  "input",     "project",   "filter",
+    "derive",  "map_batches", "join",   "aggregate", "sort",      "repartition",
+    "union",   "limit",       "sample", "write",     "asof_join", "window_aggregate",
+    "external"};
 
 constexpr std::array<std::pair<JoinType, std::string_view>, 5> kJoinTypes = {
     {{JoinType::kInner, "inner"},
@@ -35,7 +36,8 @@ size_t NumInputs(const NodeSpec& spec) {
       Overloaded{
           [](const ScanSpec&) { return size_t{0}; }, [](const RangeSpec&) { return size_t{0}; },
           [](const TableSpec&) { return size_t{0}; }, [](const InputSpec&) { return size_t{0}; },
-          [](const JoinSpec&) { return size_t{2}; }, [](const AsOfJoinSpec&) { return size_t{2}; },
+          [](const ExternalSpec&) { return size_t{0}; }, [](const JoinSpec&) { return size_t{2}; },
+          [](const AsOfJoinSpec&) { return size_t{2}; },
           [](const WindowAggregateSpec&) { return size_t{2}; },
           [](const auto&) { return size_t{1}; }},
       spec);
@@ -156,6 +158,9 @@ std::string DescribeSpec(const NodeSpec& node) {
       },
       [](const TableSpec& spec) { return Concat(spec.table->num_rows(), " rows in memory"); },
       [](const InputSpec& spec) { return spec.name; },
+      [](const ExternalSpec& spec) {
+        return Concat(spec.source, ", ", spec.description, ", ", spec.parts.size(), " parts");
+      },
       [](const ProjectSpec& spec) { return Listed(spec.expressions); },
       [](const FilterSpec& spec) { return spec.predicate; },
       [](const DeriveSpec& spec) { return Listed(spec.expressions); },

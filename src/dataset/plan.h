@@ -29,6 +29,7 @@ namespace gnomon::dataset {
 
 class PlanNode;
 struct BatchFunction;
+class ExternalSource;
 using Plan = std::shared_ptr<const PlanNode>;
 
 /// One file of a scan, as it was when the plan was made.
@@ -89,6 +90,20 @@ struct TableSpec {
 struct InputSpec {
   std::string name;
   std::shared_ptr<arrow::Schema> schema;
+};
+
+/// Rows of another system, a database for example, which code reads that is found by its name where
+/// the plan runs (external_source.h). Order: part after part, each as its source gives it.
+struct ExternalSpec {
+  std::string source;                   ///< a name of PlanExtensions::sources
+  std::vector<std::string> parts = {};  ///< bytes that the source understands: no secrets
+  std::shared_ptr<arrow::Schema> schema;
+  int64_t bytes = -1;  ///< of all parts, about; -1: not known
+  std::string description = {};
+  std::shared_ptr<const ExternalSource> reader = nullptr;  ///< the source itself
+  /// What the parts need as long as the plan is used, a database's snapshot for example. Stays with
+  /// this plan: it is not among the plan's bytes.
+  std::shared_ptr<const void> holds = nullptr;
 };
 
 /// An expression of expr/expression.h and the name of its column.
@@ -284,7 +299,7 @@ struct WriteSpec {
 using NodeSpec =
     std::variant<ScanSpec, RangeSpec, TableSpec, InputSpec, ProjectSpec, FilterSpec, DeriveSpec,
                  MapBatchesSpec, JoinSpec, AggregateSpec, SortSpec, RepartitionSpec, UnionSpec,
-                 LimitSpec, SampleSpec, WriteSpec, AsOfJoinSpec, WindowAggregateSpec>;
+                 LimitSpec, SampleSpec, WriteSpec, AsOfJoinSpec, WindowAggregateSpec, ExternalSpec>;
 
 /// A node of a plan. Immutable, thread-safe.
 class PlanNode {
@@ -295,7 +310,7 @@ class PlanNode {
   const NodeSpec& spec() const { return spec_; }
   const std::vector<Plan>& inputs() const { return inputs_; }
   const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
-  /// "scan", "range", ... "window_aggregate".
+  /// "scan", "range", ... "external".
   std::string_view name() const;
   /// One line: the name and what it does.
   std::string Describe() const;
@@ -316,14 +331,16 @@ std::string ColumnExpression(std::string_view name);
 /// The plan and its inputs, one node a line, inputs indented below.
 std::string FormatPlan(const Plan& plan);
 
-/// What a plan may name that is not built in: code of plug-in libraries, found by its name where
-/// the plan is parsed.
+/// What a plan may name that is not built in: code of plug-in libraries and of higher modules,
+/// found by its name where the plan is parsed.
 struct PlanExtensions {
   /// Functions that expressions may call beside the language's own; may be null.
   std::shared_ptr<const expr::FunctionSet> functions = nullptr;
   std::map<std::string, std::shared_ptr<const pit::CustomAggregate>> aggregates = {};
   /// Functions of map_batches (extension_functions.h makes them of `functions`).
   std::map<std::string, std::shared_ptr<const BatchFunction>> batch_functions = {};
+  /// Other systems, of external nodes.
+  std::map<std::string, std::shared_ptr<const ExternalSource>> sources = {};
 };
 
 /// A plan as bytes (src/proto/gnomon/plan.proto) and back. Parsing checks every node again; bytes

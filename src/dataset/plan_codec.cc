@@ -181,6 +181,9 @@ Status WriteSpecOf(const NodeSpec& node, proto::DatasetNode* out) {
         GNOMON_ASSIGN_OR_RETURN(*out->mutable_input()->mutable_schema(), SchemaBytes(spec.schema));
         return Status::OK();
       },
+      [&](const ExternalSpec& spec) {
+        return internal::WriteExternal(spec, out->mutable_external());
+      },
       [&](const auto& spec) {
         using Spec = std::decay_t<decltype(spec)>;
         if constexpr (std::is_same_v<Spec, RangeSpec>) {
@@ -271,6 +274,8 @@ Result<NodeSpec> ReadSpecOf(const proto::DatasetNode& node, const PlanExtensions
       return internal::ReadAsOfJoin(node.asof_join());
     case Proto::kWindowAggregate:
       return internal::ReadWindowAggregate(node.window_aggregate(), extensions);
+    case Proto::kExternal:
+      return internal::ReadExternal(node.external(), extensions);
     case Proto::SPEC_NOT_SET:
       break;
   }

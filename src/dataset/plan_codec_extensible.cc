@@ -225,4 +225,29 @@ Result<NodeSpec> ReadWindowAggregate(const proto::DatasetWindowAggregate& in,
   return spec;
 }
 
+Status WriteExternal(const ExternalSpec& spec, proto::DatasetExternal* out) {
+  out->set_source(spec.source);
+  for (const std::string& part : spec.parts) out->add_parts(part);
+  GNOMON_ASSIGN_OR_RETURN(*out->mutable_schema(), SchemaBytes(spec.schema));
+  out->set_bytes(spec.bytes);
+  out->set_description(spec.description);
+  return Status::OK();
+}
+
+Result<NodeSpec> ReadExternal(const proto::DatasetExternal& in, const PlanExtensions* extensions) {
+  ExternalSpec spec{.source = in.source(),
+                    .parts = {in.parts().begin(), in.parts().end()},
+                    .schema = nullptr,
+                    .bytes = in.bytes(),
+                    .description = in.description()};
+  GNOMON_ASSIGN_OR_RETURN(spec.schema, ParseSchema(in.schema()));
+  if (extensions != nullptr) {
+    const auto known = extensions->sources.find(spec.source);
+    if (known != extensions->sources.end()) spec.reader = known->second;
+  }
+  if (spec.reader != nullptr) return spec;
+  return Error(ErrorKind::kNotFound,
+               "this process does not read the source of a plan: ", Quoted(spec.source));
+}
+
 }  // namespace gnomon::dataset::internal

@@ -28,4 +28,7 @@ Status WriteWindowAggregate(const WindowAggregateSpec& spec, proto::DatasetWindo
 Result<NodeSpec> ReadWindowAggregate(const proto::DatasetWindowAggregate& in,
                                      const PlanExtensions* extensions);
 
+Status WriteExternal(const ExternalSpec& spec, proto::DatasetExternal* out);
+Result<NodeSpec> ReadExternal(const proto::DatasetExternal& in, const PlanExtensions* extensions);
+
 }  // namespace gnomon::dataset::internal

@@ -24,6 +24,7 @@ SchemaResult CheckSpec(ScanSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(RangeSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(TableSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(InputSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(ExternalSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(ProjectSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(FilterSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(DeriveSpec* spec, const std::vector<Plan>& inputs);

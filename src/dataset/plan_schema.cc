@@ -154,6 +154,13 @@ SchemaResult CheckSpec(InputSpec* spec, const std::vector<Plan>& /*inputs*/) {
   return spec->schema;
 }
 
+SchemaResult CheckSpec(ExternalSpec* spec, const std::vector<Plan>& /*inputs*/) {
+  if (spec->schema == nullptr) return Error(ErrorKind::kUser, "has no schema");
+  if (spec->reader == nullptr)
+    return Error(ErrorKind::kUser, "there is no source ", Quoted(spec->source));
+  return spec->schema;
+}
+
 SchemaResult CheckSpec(ProjectSpec* spec, const std::vector<Plan>& inputs) {
   arrow::FieldVector fields;
   for (NamedExpression& named : spec->expressions) {

@@ -147,7 +147,8 @@ std::vector<Plan> EveryNode() {
 
 TEST_CASE("a plan survives its bytes") {
   const auto plans = EveryNode();
-  CHECK(plans.size() == std::variant_size_v<NodeSpec>);
+  // External nodes, which need their source, are in external_test.cc.
+  CHECK(plans.size() + 1 == std::variant_size_v<NodeSpec>);
   for (const Plan& plan : plans) {
     CAPTURE(plan->Describe());
     const std::string bytes = ValueOf(SerializePlan(plan));

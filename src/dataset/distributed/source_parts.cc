@@ -134,6 +134,19 @@ Result<std::vector<Plan>> PartsOfTable(const Plan& source, const TableSpec& spec
   return parts;
 }
 
+// Its parts were cut by who knows the system: one a task.
+Result<std::vector<Plan>> PartsOfExternal(const Plan& source, const ExternalSpec& spec) {
+  if (spec.parts.size() < 2) return std::vector<Plan>{source};
+  std::vector<Plan> parts;
+  for (const std::string& bytes : spec.parts) {
+    ExternalSpec part = spec;
+    part.parts = {bytes};
+    if (spec.bytes > 0) part.bytes = spec.bytes / static_cast<int64_t>(spec.parts.size());
+    GNOMON_ASSIGN_OR_RETURN(parts.emplace_back(), MakeNode(std::move(part)));
+  }
+  return parts;
+}
+
 }  // namespace
 
 int PartitionsFor(int64_t bytes, const SourceCut& cut) {
@@ -146,6 +159,8 @@ Result<std::vector<Plan>> PartsOfSource(const Plan& source, const SourceCut& cut
   if (const auto* scan = std::get_if<ScanSpec>(&source->spec())) {
     return PartsOfScan(source, *scan, cut);
   }
+  if (const auto* external = std::get_if<ExternalSpec>(&source->spec()))
+    return PartsOfExternal(source, *external);
   const int num_parts = PartitionsFor(SourceBytes(source), cut);
   if (const auto* range = std::get_if<RangeSpec>(&source->spec())) {
     return PartsOfRange(source, *range, num_parts);
@@ -163,6 +178,8 @@ int64_t SourceBytes(const Plan& plan) {
     }
     if (bytes < kUnknown)
       bytes = static_cast<int64_t>(static_cast<double>(bytes) * ShareRead(plan, *scan));
+  } else if (const auto* external = std::get_if<ExternalSpec>(&plan->spec())) {
+    bytes = external->bytes < 0 ? kUnknown : external->bytes;
   } else if (const auto* table = std::get_if<TableSpec>(&plan->spec())) {
     bytes = arrow::util::TotalBufferSize(*table->table);
   } else if (const auto* range = std::get_if<RangeSpec>(&plan->spec())) {

@@ -14,10 +14,11 @@ struct SourceCut {
   int64_t min_part_bytes = 1;
 };
 
-/// A scan, range or table cut into sources whose rows, one after the other, are its own:
-/// `num_parts` of them, or as many as hold partition_bytes each if that is more; fewer where there
-/// is not enough to divide. A scan is cut between files and between the row groups of Parquet
-/// files, as evenly as their sizes allow; one with a limit stays whole.
+/// A scan, range, table or external source cut into sources whose rows, one after the other, are
+/// its own: `num_parts` of them, or as many as hold partition_bytes each if that is more; fewer
+/// where there is not enough to divide. A scan is cut between files and between the row groups of
+/// Parquet files, as evenly as their sizes allow; one with a limit stays whole. An external source
+/// is cut into its own parts.
 Result<std::vector<Plan>> PartsOfSource(const Plan& source, const SourceCut& cut);
 
 /// The number of partitions for this many bytes.

@@ -39,6 +39,7 @@ Result<Relation> StageCutter::Cut(const Plan& plan) {
       [&](const ScanSpec&) { return CutSource(plan); },
       [&](const RangeSpec&) { return CutSource(plan); },
       [&](const TableSpec&) { return CutSource(plan); },
+      [&](const ExternalSpec&) { return CutSource(plan); },
       [&](const InputSpec& spec) -> Result<Relation> {
         return Error(ErrorKind::kUnsupported,
                      "batches that are handed over cannot be distributed: ", Quoted(spec.name));

@@ -16,6 +16,9 @@ Result<OperatorPtr> MakeScanOperator(const Environment& environment, const Plan&
 Result<OperatorPtr> MakeMemoryOperator(const Environment& environment, const Plan& plan,
                                        OperatorStats* stats);
 
+OperatorPtr MakeExternalOperator(const Environment& environment, const Plan& plan,
+                                 OperatorStats* stats);
+
 /// project, filter, derive and row-wise map_batches: `nodes` from the first to the last, fused.
 Result<OperatorPtr> MakePipelineOperator(const Environment& environment,
                                          const std::vector<Plan>& nodes, OperatorPtr input,
