@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "feature/engine/failed_rows.h"
 #include "feature/engine/online_blocks.h"
+#include "feature/engine/write_only_store_fake.h"
 #include "tests/support/status.h"
 
 namespace gnomon::feature {
@@ -23,26 +24,14 @@ using test::ValueOf;
 
 /// Keeps the keys of committed rows; nothing else of a store is asked for. Rows that are refused
 /// are found from the last one on, as a store looks at them in its own order.
-class KeyStore : public OnlineStore {
+class KeyStore : public WriteOnlyStore {
  public:
   std::vector<std::string> keys;
   std::function<bool(std::string_view key)> refuses = [](std::string_view) { return false; };
   std::vector<size_t> commits;  ///< keys after each
 
-  Status Prepare(const Context&, std::span<const OnlineTable>) override { return Status::OK(); }
-  Status DropExcept(const Context&, const std::string&, std::span<const std::string>) override {
-    return Status::OK();
-  }
-  Status Teardown(const Context&, const std::string&) override { return Status::OK(); }
   Result<std::unique_ptr<OnlineWriter>> BeginWrite(const Context&, const OnlineTable&) override {
     return std::make_unique<Writer>(this);
-  }
-  Result<std::vector<OnlineValues>> Read(const Context&, std::span<const OnlineRead>) override {
-    return std::vector<OnlineValues>();
-  }
-  Status Update(const Context&, const OnlineRead&,
-                const std::function<Result<OnlineRows>(const OnlineValues&)>&) override {
-    return Status::OK();
   }
   Result<int64_t> CountRows(const Context&, const OnlineTable&) override {
     return static_cast<int64_t>(keys.size());

@@ -87,7 +87,8 @@ SharedMaterialization::SharedMaterialization(const Context& context, const Defin
       offline_(offline),
       value_count_bytes_(value_count_bytes),
       views_(std::move(views)),
-      blocks_(views_.size()) {}
+      blocks_(views_.size()),
+      sunk_(views_.size()) {}
 
 SharedMaterialization::~SharedMaterialization() = default;
 
@@ -154,13 +155,43 @@ Status SharedMaterialization::ReadTogether() {
   return Status::OK();
 }
 
+/// Forgets what was read of the other views; false: there was nothing.
+bool SharedMaterialization::LeaveAll() {
+  bool any = false;
+  for (auto& blocks : blocks_) {
+    any = any || blocks != nullptr;
+    blocks.reset();
+  }
+  return any;
+}
+
 Result<MaterializationResult> SharedMaterialization::Write(size_t place, OnlineStore& online,
                                                            const MaterializationOptions& options) {
+  GNOMON_RETURN_NOT_OK(ReadTogether());
+  MaterializationFailure failure;
+  MaterializationOptions attempt = options;
+  attempt.failure = &failure;
+  attempt.after_commit = [&](int64_t rows) {
+    attempt.committed_rows = rows;
+    return options.after_commit ? options.after_commit(rows) : Status::OK();
+  };
+  auto result = WriteOne(place, online, attempt);
+  if (!result.ok() && KindOf(result.status()) == ErrorKind::kExhausted &&
+      failure.failed_rows == 0 && LeaveAll()) {
+    LogInfo("feature", Concat("feature view ", views_[place].view->name, " is read alone"),
+            {{"because", result.status().message()}});
+    result = WriteOne(place, online, attempt);
+  }
+  if (options.failure != nullptr) *options.failure = failure;
+  return result;
+}
+
+Result<MaterializationResult> SharedMaterialization::WriteOne(
+    size_t place, OnlineStore& online, const MaterializationOptions& options) {
   MaterializationResult result;
   const ViewInterval& interval = views_[place];
   const FeatureView& view = *interval.view;
   GNOMON_ASSIGN_OR_RETURN(const OnlineTable table, OnlineTableOf(project_, view));
-  GNOMON_RETURN_NOT_OK(ReadTogether());
   std::unique_ptr<ViewBlocks> blocks = std::move(blocks_[place]);
   if (blocks == nullptr) {
     GNOMON_ASSIGN_OR_RETURN(blocks, Open(interval));
@@ -168,20 +199,22 @@ Result<MaterializationResult> SharedMaterialization::Write(size_t place, OnlineS
     ++scans_;
     GNOMON_RETURN_NOT_OK(source.WithoutMemory(RunPasses(context_, {&blocks->pass()})));
   }
-  result.scans = std::exchange(scans_, 0);
   GNOMON_RETURN_NOT_OK(blocks->FinishPass(&result));
-  const int64_t skip_rows = blocks->Skip(options.committed_rows);
-  if (!view.sink_source.empty()) {
+  const int64_t committed_rows = options.committed_rows;
+  const int64_t skip_rows = blocks->Skip(committed_rows);
+  if (!view.sink_source.empty() && !sunk_[place]) {
     GNOMON_RETURN_NOT_OK(
         WriteSink(context_, definitions_, view, offline_, interval.start, interval.end));
+    sunk_[place] = true;
   }
   ProgressPhase phase(context_.progress, Concat("materialize ", view.name), blocks->num_rows(),
                       "keys");
   GNOMON_RETURN_NOT_OK(FaultPoint("materialize.before_write", context_.stop));
-  phase.Advance(options.committed_rows - skip_rows);
+  phase.Advance(committed_rows - skip_rows);
   GNOMON_ASSIGN_OR_RETURN(result.rows, WriteAll(
                                            context_, online, table, interval.end, skip_rows,
                                            [&] { return blocks->NextBlock(); }, options, &phase));
+  result.scans = std::exchange(scans_, 0);
   return result;
 }
 

@@ -71,7 +71,8 @@ struct ViewInterval {
 
 /// Several views of one source, which is read once for all of them: when the first of them is
 /// written. Where that fails, for want of memory or whatever is wrong with one of them, each is
-/// read alone when it is its turn. What is written of a view is the same either way.
+/// read alone when it is its turn; so are those that are left when there is not the memory to write
+/// one while they are kept. What is written of a view is the same either way.
 class SharedMaterialization {
  public:
   /// Everything given outlives this.
@@ -82,7 +83,8 @@ class SharedMaterialization {
   SharedMaterialization(const SharedMaterialization&) = delete;
   SharedMaterialization& operator=(const SharedMaterialization&) = delete;
 
-  /// MaterializeView for views[place], once.
+  /// MaterializeView for views[place]; after a failure once more, but for the sink that has its
+  /// rows.
   Result<MaterializationResult> Write(size_t place, OnlineStore& online,
                                       const MaterializationOptions& options);
 
@@ -90,6 +92,9 @@ class SharedMaterialization {
   Status ReadTogether();
   Status TryReadTogether();
   void LeaveHalf();
+  bool LeaveAll();
+  Result<MaterializationResult> WriteOne(size_t place, OnlineStore& online,
+                                         const MaterializationOptions& options);
   Result<std::unique_ptr<ViewBlocks>> Open(const ViewInterval& view) const;
 
   const Context& context_;
@@ -100,6 +105,7 @@ class SharedMaterialization {
   std::vector<ViewInterval> views_;
   SharedSources sources_;
   std::vector<std::unique_ptr<ViewBlocks>> blocks_;  ///< by view; null: not read yet, or done
+  std::vector<bool> sunk_;                           ///< by view: its sink has the rows
   bool tried_together_ = false;
   int64_t scans_ = 0;  ///< not yet counted in a result
 };

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "feature/engine/materialization.h"
 #include "feature/engine/retrieval.h"
+#include "feature/engine/write_only_store_fake.h"
 #include "feature/online/online_reader.h"
 #include "table/file.h"
 #include "tests/support/status.h"
@@ -60,6 +61,12 @@ feature_views:
     transformations: {double: amount * 2}
     aggregations:
       - {column: double, function: std, time_window: 10d, name: std_10d}
+  - name: all
+    entities: []
+    source: events
+    aggregations:
+      - {column: note, function: last_k, k: 3, time_window: 30d, name: last_notes}
+      - {column: amount, function: sum, time_window: 30d, name: all_30d}
   - {name: by_id, entities: [id], source: events, schema: [{name: amount, dtype: Float64}]}
   - {name: by_id_too, entities: [id], source: events, schema: [{name: amount, dtype: Float64}]}
   - name: ever
@@ -243,67 +250,14 @@ void CheckAsAlone(const World& world, const arrow::Table& together,
   }
 }
 
-/// Keeps what is written.
-class MemoryStore : public OnlineStore {
- public:
-  struct Row {
-    std::string view;
-    std::string key;
-    int64_t event_time;
-    std::shared_ptr<arrow::RecordBatch> values;
-
-    bool operator==(const Row& other) const {
-      return view == other.view && key == other.key && event_time == other.event_time &&
-             values->Equals(*other.values);
-    }
-  };
-  std::vector<Row> rows;
-
-  Status Prepare(const Context&, std::span<const OnlineTable>) override { return Status::OK(); }
-  Status DropExcept(const Context&, const std::string&, std::span<const std::string>) override {
-    return Status::OK();
-  }
-  Status Teardown(const Context&, const std::string&) override { return Status::OK(); }
-  Result<std::unique_ptr<OnlineWriter>> BeginWrite(const Context&,
-                                                   const OnlineTable& table) override {
-    return std::make_unique<Writer>(this, table.view);
-  }
-  Result<std::vector<OnlineValues>> Read(const Context&, std::span<const OnlineRead>) override {
-    return std::vector<OnlineValues>();
-  }
-  Status Update(const Context&, const OnlineRead&,
-                const std::function<Result<OnlineRows>(const OnlineValues&)>&) override {
-    return Status::OK();
-  }
-  Result<int64_t> CountRows(const Context&, const OnlineTable&) override { return 0; }
-
- private:
-  class Writer : public OnlineWriter {
-   public:
-    Writer(MemoryStore* store, std::string view) : store_(store), view_(std::move(view)) {}
-    Status Write(const Context&, const OnlineRows& rows) override {
-      for (size_t i = 0; i < rows.keys.size(); ++i) {
-        store_->rows.push_back({view_, std::string(rows.keys[i]), rows.event_times[i],
-                                rows.values->Slice(static_cast<int64_t>(i), 1)});
-      }
-      return Status::OK();
-    }
-    Status Commit(const Context&) override { return Status::OK(); }
-
-   private:
-    MemoryStore* store_;
-    std::string view_;
-  };
-};
-
 struct Materialized {
-  MemoryStore store;
+  CommittedRows store;
   std::vector<MaterializationResult> results;
 };
 
 /// All views of `names`: together, or each in a run of its own.
-Materialized Materialize(const World& world, const std::vector<std::string>& names, bool together,
-                         int64_t limit) {
+Result<Materialized> TryMaterialize(const World& world, const std::vector<std::string>& names,
+                                    bool together, int64_t limit, int64_t rows_per_commit = 1000) {
   MemoryBudget memory("test", limit);
   Context context;
   context.memory = &memory;
@@ -312,20 +266,29 @@ Materialized Materialize(const World& world, const std::vector<std::string>& nam
     const FeatureView* view = world.definitions->FindFeatureView(names[i]);
     views.push_back({view, static_cast<int64_t>(i) * 3 * kDay, 50 * kDay});
   }
+  const MaterializationOptions options{.rows_per_commit = rows_per_commit};
   Materialized made;
   if (together) {
     SharedMaterialization shared(context, *world.definitions, "p", views, *world.offline, 1 << 20);
-    for (size_t i = 0; i < views.size(); ++i)
-      made.results.push_back(ValueOf(shared.Write(i, made.store, {})));
+    for (size_t i = 0; i < views.size(); ++i) {
+      GNOMON_ASSIGN_OR_RETURN(auto result, shared.Write(i, made.store, options));
+      made.results.push_back(result);
+    }
   } else {
     for (const ViewInterval& each : views) {
-      made.results.push_back(
-          ValueOf(MaterializeView(context, *world.definitions, "p", *each.view, *world.offline,
-                                  made.store, each.start, each.end)));
+      GNOMON_ASSIGN_OR_RETURN(
+          auto result, MaterializeView(context, *world.definitions, "p", *each.view, *world.offline,
+                                       made.store, each.start, each.end, options));
+      made.results.push_back(result);
     }
   }
   CHECK(memory.used() == 0);
   return made;
+}
+
+Materialized Materialize(const World& world, const std::vector<std::string>& names, bool together,
+                         int64_t limit) {
+  return ValueOf(TryMaterialize(world, names, together, limit));
 }
 
 }  // namespace
@@ -438,6 +401,26 @@ TEST_CASE("views are materialized from scans of their own where memory is short"
   CHECK(most_scans > 1);
 }
 
+TEST_CASE("views that fit the memory limit one by one fit it together") {
+  const World& world = MicrosWorld();
+  for (const std::vector<std::string>& names :
+       {std::vector<std::string>{"week", "notes"}, {"all", "week"}}) {
+    CAPTURE(names[0]);
+    const CommittedRows expected = ValueOf(TryMaterialize(world, names, false, 0)).store;
+    int fitting = 0;
+    for (int64_t limit = 600'000; limit < 1'200'000; limit += 40'000) {
+      CAPTURE(limit);
+      if (!TryMaterialize(world, names, false, limit).ok()) continue;
+      ++fitting;
+      const auto together = TryMaterialize(world, names, true, limit, 7);
+      CHECK_OK(together.status());
+      if (!together.ok()) continue;
+      CHECK(together->store.rows == expected.rows);
+    }
+    CHECK(fitting > 0);
+  }
+}
+
 TEST_CASE("a view that cannot be read holds no other up") {
   const World& world = MicrosWorld();
   Definitions broken = *world.definitions;
@@ -447,7 +430,7 @@ TEST_CASE("a view that cannot be read holds no other up") {
   std::vector<ViewInterval> views;
   for (const char* name : {"latest", "by_note", "week"})
     views.push_back({broken.FindFeatureView(name), 0, 50 * kDay});
-  MemoryStore store;
+  CommittedRows store;
   const Context context;
   SharedMaterialization shared(context, broken, "p", views, *world.offline, 1 << 20);
   CHECK(ValueOf(shared.Write(0, store, {})).rows == kShops);

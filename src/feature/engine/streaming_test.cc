@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "feature/engine/materialization.h"
 #include "feature/engine/retrieval.h"
+#include "feature/engine/write_only_store_fake.h"
 #include "table/column.h"
 #include "table/file.h"
 #include "tests/support/status.h"
@@ -120,7 +121,7 @@ std::shared_ptr<arrow::Table> TableOf(const std::vector<Event>& events) {
 }
 
 /// Keeps what is written, batch by batch.
-class RecordingStore : public OnlineStore {
+class RecordingStore : public WriteOnlyStore {
  public:
   struct Batch {
     std::vector<std::string> keys;
@@ -131,22 +132,9 @@ class RecordingStore : public OnlineStore {
   std::vector<Batch> batches;
   int commits = 0;
 
-  Status Prepare(const Context&, std::span<const OnlineTable>) override { return Status::OK(); }
-  Status DropExcept(const Context&, const std::string&, std::span<const std::string>) override {
-    return Status::OK();
-  }
-  Status Teardown(const Context&, const std::string&) override { return Status::OK(); }
   Result<std::unique_ptr<OnlineWriter>> BeginWrite(const Context&, const OnlineTable&) override {
     return std::make_unique<Writer>(this);
   }
-  Result<std::vector<OnlineValues>> Read(const Context&, std::span<const OnlineRead>) override {
-    return std::vector<OnlineValues>();
-  }
-  Status Update(const Context&, const OnlineRead&,
-                const std::function<Result<OnlineRows>(const OnlineValues&)>&) override {
-    return Status::OK();
-  }
-  Result<int64_t> CountRows(const Context&, const OnlineTable&) override { return 0; }
 
  private:
   class Writer : public OnlineWriter {
