@@ -37,7 +37,6 @@ class LatestMaterialization : public ViewBlocks {
       const OfflineStore& store, const SharedSources& sources, int64_t start, int64_t end);
 
   ViewPass& pass() override { return *pass_; }
-  void Forget() override { newest_.reset(); }
   Status FinishPass(MaterializationResult* result) override;
   int64_t num_rows() const override { return static_cast<int64_t>(newest_->rows().size()); }
   int64_t Skip(int64_t rows) override {

@@ -18,8 +18,6 @@ class ViewBlocks {
 
   /// To be run first, beside other passes over the source or alone. Until then nothing is kept.
   virtual ViewPass& pass() = 0;
-  /// Gives back what the pass has brought: it has to be run once more.
-  virtual void Forget() = 0;
   /// After the pass, once; counts rows.
   virtual Status FinishPass(MaterializationResult* result) = 0;
 

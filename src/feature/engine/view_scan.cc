@@ -242,14 +242,6 @@ Status RunPasses(const Context& context, const std::vector<ViewPass*>& passes) {
   return ParallelFor(context, std::min<int64_t>(count, NumThreads()), read);
 }
 
-Status ScanView(const Context& context, const ViewSource& source, const ViewScan& scan,
-                const std::function<Status(ViewBatch)>& visit, ViewScanStats* stats) {
-  ViewPass pass(context, source, scan, visit);
-  GNOMON_RETURN_NOT_OK(RunPasses(context, {&pass}));
-  *stats = pass.stats();
-  return Status::OK();
-}
-
 arrow::ArrayVector ViewBatch::EventColumns() const {
   arrow::ArrayVector columns = keys;
   columns.push_back(times);

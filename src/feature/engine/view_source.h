@@ -178,10 +178,6 @@ class ViewPass : public dataset::CompanionScan {
 /// partitions: those of one shared table are read once. Memory for reading is reserved.
 Status RunPasses(const Context& context, const std::vector<ViewPass*>& passes);
 
-/// One view alone: a ViewPass with this `visit`.
-Status ScanView(const Context& context, const ViewSource& source, const ViewScan& scan,
-                const std::function<Status(ViewBatch)>& visit, ViewScanStats* stats);
-
 /// Values of some columns of the rows `numbers` (partition << 32 | row of the partition,
 /// ascending), in that order: what holds them is read only, in parallel. No memory is reserved.
 Result<arrow::ArrayVector> GatherViewRows(const Context& context, const ViewSource& source,

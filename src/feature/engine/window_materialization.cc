@@ -105,7 +105,7 @@ Result<std::unique_ptr<ViewBlocks>> WindowMaterialization::Open(
 }
 
 Status WindowMaterialization::BeginEvents(const std::vector<int>& values) {
-  Forget();
+  events_.reset();
   null_keys_ = 0;
   std::vector<std::shared_ptr<arrow::DataType>> key_types;
   for (const int key : source_.keys())

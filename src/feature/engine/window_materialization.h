@@ -43,7 +43,6 @@ class WindowMaterialization : public ViewBlocks {
                                                   int64_t value_count_bytes);
 
   ViewPass& pass() override { return *pass_; }
-  void Forget() override { events_.reset(); }
   Status FinishPass(MaterializationResult* result) override;
   int64_t num_rows() const override { return 0; }
   int64_t Skip(int64_t rows) override { return rows; }
