@@ -53,8 +53,9 @@ Result<std::unique_ptr<RedisConnection>> Connect(const std::string& host, const 
 }
 
 TEST_CASE("the Redis store does over TLS what every online store must do") {
-  const TlsServer tls;
-  CheckOnlineStore([&] {
+  static TlsServer tls;  // of all subcases
+  tls.server->FlushAll();
+  CheckOnlineStore([] {
     return ValueOf(OpenOnlineStore({.type = "redis",
                                     .host = "localhost",
                                     .port = tls.server->port(),
