@@ -58,6 +58,7 @@ const std::vector<std::string>& FaultPoints() {
       "file.write",
       "train.before_save",
       "offline.before_commit",
+      "database.in_part",
       "job.before_commit",
       "job.after_commit",
       "spill.write",

@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "dataset/distributed/distributed.h"
 #include "dataset/extension_functions.h"
+#include "feature/engine/database_rows.h"
 #include "feature/store/plugin_extensions.h"
 #include "runtime/local/worker.h"
 #include "runtime/stage.h"
@@ -47,8 +48,9 @@ Result<dataset::PlanExtensions> LoadPlugins(const WorkerFlags& flags) {
 }
 
 Status Work(const WorkerFlags& flags) {
-  GNOMON_ASSIGN_OR_RETURN(const dataset::PlanExtensions extensions, LoadPlugins(flags));
+  GNOMON_ASSIGN_OR_RETURN(dataset::PlanExtensions extensions, LoadPlugins(flags));
   runtime::StageRegistry registry;
+  GNOMON_RETURN_NOT_OK(feature::RegisterDatabaseSources(registry, &extensions));
   GNOMON_RETURN_NOT_OK(dataset::RegisterPlanStages(registry, nullptr, &extensions));
   return runtime::RunWorker(registry, flags.socket);
 }

@@ -7,19 +7,16 @@ work; the explanation lists the stages; a worker refuses a plug-in that is not t
 """
 
 import datetime
-import os
 import pathlib
 import random
 import shutil
-import signal
-import subprocess
 import sys
-import time
 
 import pyarrow
 import pyarrow.parquet
 
-from program import CONFLICT, PROGRAM, fail, run, seconds, temporary_folder
+from killed_worker import run_with_a_killed_worker
+from program import CONFLICT, fail, run, temporary_folder
 
 EXAMPLE = pathlib.Path(__file__).resolve().parents[2] / "examples" / "plugin"
 PLUGIN = pathlib.Path(sys.argv[2])
@@ -60,46 +57,6 @@ def retrieve(folder, out: str, *more) -> str:
                folder / out, *more)
 
 
-def stopped_workers(driver: int) -> list:
-    """Children of the driver that stand still (SIGSTOP)."""
-    stopped = []
-    for task in pathlib.Path(f"/proc/{driver}/task").glob("*/children"):
-        try:
-            for child in map(int, task.read_text().split()):
-                state = pathlib.Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0]
-                if state == "T":
-                    stopped.append(child)
-        except OSError:
-            continue  # it has just ended
-    return stopped
-
-
-def retrieve_with_a_killed_worker(folder, out: str):
-    """Every process stops at its first file. The first worker that does is killed there, others go on."""
-    command = [PROGRAM, "-c", folder, "get-historical-features", "-d", folder / "labels.csv", "--feature-service", "all",
-               "-o", folder / out]
-    driver = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              env={**os.environ, "GNOMON_FAULT": "file.before_scan:1:pause"})
-    killed = None
-    deadline = time.monotonic() + seconds(60)
-    try:
-        while driver.poll() is None:
-            assert time.monotonic() < deadline, "the retrieval does not end"
-            for worker in stopped_workers(driver.pid):
-                if killed is None:
-                    killed = worker
-                    os.kill(worker, signal.SIGKILL)
-                elif worker != killed:
-                    os.kill(worker, signal.SIGCONT)
-            os.kill(driver.pid, signal.SIGCONT)
-            time.sleep(0.01)
-        assert driver.returncode == 0, driver.stdout.read()
-        assert killed is not None, "no worker reached a file"
-    finally:
-        driver.kill()
-        driver.wait()
-
-
 def main():
     with temporary_folder() as folder:
         (folder / "plugins").mkdir()
@@ -116,7 +73,8 @@ def main():
         retrieve(folder, "processes.parquet")
         assert (folder / "threads.parquet").read_bytes() == (folder / "processes.parquet").read_bytes()
 
-        retrieve_with_a_killed_worker(folder, "killed.parquet")
+        run_with_a_killed_worker(["-c", folder, "get-historical-features", "-d", folder / "labels.csv", "--feature-service",
+                                  "all", "-o", folder / "killed.parquet"], "file.before_scan")
         assert (folder / "threads.parquet").read_bytes() == (folder / "killed.parquet").read_bytes()
 
         explained = run("-c", folder, "get-historical-features", "-d", folder / "labels.csv", "--feature-service",

@@ -8,6 +8,7 @@
 #include <arrow/table.h>
 #include <arrow/type.h>
 
+#include "base/parallel.h"
 #include "base/text.h"
 #include "expr/predicate.h"
 #include "feature/engine/view_columns.h"
@@ -173,12 +174,22 @@ Result<Plan> AddExpressions(const FeaturePlan& plan, const HiddenNames& hidden, 
 
 }  // namespace
 
+int NumWorkers(const RetrievalOptions& options) {
+  return options.join.max_workers > 0 ? static_cast<int>(options.join.max_workers) : NumCpus();
+}
+
+int NumPartitions(const RetrievalOptions& options) {
+  const double partitions =
+      NumWorkers(options) * std::max(1.0, options.join.max_parallelism_multiplier);
+  return static_cast<int>(std::clamp(partitions, 1.0, 1024.0));
+}
+
 Result<Plan> AddViewColumns(const Context& context, const FeaturePlan& plan,
                             const OfflineStore& store, Plan labels, const std::string& time,
                             std::optional<int64_t> min, std::optional<int64_t> max,
                             const std::vector<std::vector<std::string>>& names,
-                            const RetrievalOptions& options) {
-  const ViewPlanner planner(context, *plan.definitions, store, options.created_before);
+                            const RetrievalOptions& options, DatabaseReads* databases) {
+  const ViewPlanner planner(context, *plan.definitions, store, options.created_before, databases);
   for (size_t i = 0; i < plan.views.size(); ++i) {
     const PlannedView& planned = plan.views[i];
     std::optional<int64_t> first;
@@ -202,6 +213,7 @@ Result<Plan> LowerRetrieval(const Context& context, const FeaturePlan& plan,
   GNOMON_RETURN_NOT_OK(CheckEntityRows(plan, *entity_rows->schema()));
   GNOMON_ASSIGN_OR_RETURN(const std::string time, EventTimestampColumn(*entity_rows->schema()));
   GNOMON_ASSIGN_OR_RETURN(const Bounds bounds, BoundsOf(*entity_rows, time));
+  DatabaseReads databases{.most_parts = NumPartitions(options)};
   const HiddenNames hidden(plan, *entity_rows->schema());
   GNOMON_ASSIGN_OR_RETURN(Plan rows, LabelsOf(plan, hidden, entity_rows));
   std::vector<std::vector<std::string>> names(plan.views.size());
@@ -213,7 +225,7 @@ Result<Plan> LowerRetrieval(const Context& context, const FeaturePlan& plan,
     }
   }
   GNOMON_ASSIGN_OR_RETURN(rows, AddViewColumns(context, plan, store, std::move(rows), time,
-                                               bounds.min, bounds.max, names, options));
+                                               bounds.min, bounds.max, names, options, &databases));
   GNOMON_ASSIGN_OR_RETURN(rows, AddExpressions(plan, hidden, std::move(rows)));
   dataset::ProjectSpec project;
   for (const std::string& name : entity_rows->schema()->field_names())

@@ -15,12 +15,19 @@
 
 namespace gnomon::feature {
 
+/// Worker processes (batch_engine's max_workers, else CPUs), and the partitions of their plans.
+int NumWorkers(const RetrievalOptions& options);
+int NumPartitions(const RetrievalOptions& options);
+
 /// A retrieval as one plan of dataset, whose rows are what RetrieveHistorical gives, bit for bit:
-/// entity rows; for each view a scan of its files (or the plan of its source views' rows), its
+/// entity rows; for each view a scan of its files, the parts of its rows in a database in the
+/// store's order (or the plan of its source views' rows), its
 /// transformations, its filter, then an as-of join or window aggregates; the on-demand expressions;
-/// the asked columns. kUnsupported, with what it is, for what such a plan cannot say: a source that
-/// is not in files of this machine, created_before with created times in nanoseconds in a view over
+/// the asked columns. kUnsupported, with what it is, for what such a plan cannot say: a source in
+/// SQLite, created_before with created times in nanoseconds in a view over
 /// several views.
+/// Sources in databases are read at one moment, which lasts as long as the plan; it is outlived by
+/// the store.
 Result<dataset::Plan> LowerRetrieval(const Context& context, const FeaturePlan& plan,
                                      const OfflineStore& store,
                                      const std::shared_ptr<arrow::Table>& entity_rows,

@@ -12,6 +12,7 @@
 #include "base/parallel.h"
 #include "base/text.h"
 #include "dataset/distributed/distributed.h"
+#include "feature/engine/database_rows.h"
 #include "feature/engine/retrieval_plan.h"
 #include "runtime/local/local_backend.h"
 #include "runtime/stage.h"
@@ -19,17 +20,12 @@
 namespace gnomon::feature {
 namespace {
 
-int NumWorkers(const RetrievalOptions& options) {
-  return options.join.max_workers > 0 ? static_cast<int>(options.join.max_workers) : NumCpus();
-}
-
 /// batch_engine's settings as those of a distributed plan. A job's partitions do not depend on the
 /// backend.
 dataset::DistributionOptions DistributionOf(const RetrievalOptions& options) {
   const dataset::AsOfSettings& join = options.join;
-  const double partitions = NumWorkers(options) * std::max(1.0, join.max_parallelism_multiplier);
   dataset::DistributionOptions distribution;
-  distribution.num_partitions = static_cast<int>(std::clamp(partitions, 1.0, 1024.0));
+  distribution.num_partitions = NumPartitions(options);
   distribution.partition_bytes = join.target_partition_size;
   distribution.broadcast_bytes = join.enable_optimization ? join.broadcast_join_threshold : 0;
   return distribution;
@@ -96,9 +92,11 @@ Result<dataset::Plan> LowerOrLeave(const Context& context, const FeaturePlan& pl
   return Error(ErrorKind::kUnsupported, lowered.status().message());
 }
 
-/// How often a plan reads files.
+/// How often a plan reads sources.
 int64_t CountScans(const dataset::Plan& plan) {
-  int64_t scans = std::holds_alternative<dataset::ScanSpec>(plan->spec()) ? 1 : 0;
+  const bool is_source = std::holds_alternative<dataset::ScanSpec>(plan->spec()) ||
+                         std::holds_alternative<dataset::ExternalSpec>(plan->spec());
+  int64_t scans = is_source ? 1 : 0;
   for (const dataset::Plan& input : plan->inputs()) scans += CountScans(input);
   return scans;
 }
@@ -154,13 +152,16 @@ Result<std::shared_ptr<arrow::Table>> RetrieveInProcesses(
                           LowerOrLeave(context, plan, store, entity_rows, options));
   runtime::StageRegistry registry;
   GNOMON_RETURN_NOT_OK(dataset::RegisterPlanStages(registry, nullptr));
+  std::map<std::string, Secret> access = dataset::AccessForWorkers();
+  access.merge(AccessToDatabases(store));
   GNOMON_ASSIGN_OR_RETURN(
       const auto backend,
       runtime::MakeLocalBackend(registry,
                                 {.isolation = runtime::Isolation::kProcess,
                                  .max_workers = NumWorkers(options),
                                  .memory = context.memory,
-                                 .worker_command = WorkerCommand(*plan.definitions, options)}));
+                                 .worker_command = WorkerCommand(*plan.definitions, options),
+                                 .access = std::move(access)}));
   return RunStages(context, *backend, plan, lowered, *entity_rows, options, stats);
 }
 

@@ -280,10 +280,10 @@ TEST_CASE("what a plan cannot say is named, and the stages are shown") {
   REQUIRE(stats.joins.size() >= 1);
   CHECK(stats.joins[0].second.find("all in this process") != std::string::npos);
   auto remote = std::make_shared<Definitions>(*world.definitions);
-  for (DataSource& source : remote->data_sources) source.path = "s3://bucket/rows";
+  for (DataSource& source : remote->data_sources) source.type = "sqlite";
   world.plan = ValueOf(PlanFeatures(remote, std::vector<std::string>{"plain:x"}));
   CHECK_ERROR(LowerRetrieval({}, world.plan, *world.store, world.labels, {}),
-              ErrorKind::kUnsupported, "does not lie in files of this machine");
+              ErrorKind::kUnsupported, "of which several processes cannot read one moment");
   CHECK(ExplainStages({}, world.plan, *world.store, {}).find("runs in this process") !=
         std::string::npos);
 }

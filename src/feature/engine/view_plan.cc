@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -58,17 +59,23 @@ bool HasNanos(const Plan& rows, const std::string& column) {
 }  // namespace
 
 Result<Plan> ViewPlanner::Scan(const FeatureView& view, const DataSource& source,
-                               const std::vector<std::string>& columns) const {
+                               const std::vector<std::string>& columns,
+                               const std::optional<table::TimeRange>& times) const {
+  GNOMON_ASSIGN_OR_RETURN(auto keys, JoinKeys(definitions_, view));
+  const ScanOptions options{
+      .columns = columns, .required_columns = std::move(keys), .time_range = times};
+  if (source.type == "file") return ScanFiles(view, source, options);
+  return DatabaseRows(context_, store_, source, options, databases_);
+}
+
+Result<Plan> ViewPlanner::ScanFiles(const FeatureView& view, const DataSource& source,
+                                    const ScanOptions& options) const {
   GNOMON_ASSIGN_OR_RETURN(const SourceFiles files, store_.Files(source));
-  GNOMON_ASSIGN_OR_RETURN(const auto keys, JoinKeys(definitions_, view));
   // Looks at every file: a key or time that one lacks is an error.
-  GNOMON_ASSIGN_OR_RETURN(
-      const auto table,
-      store_.Open(context_, source,
-                  {.columns = columns, .required_columns = keys, .time_range = {}}));
+  GNOMON_ASSIGN_OR_RETURN(const auto table, store_.Open(context_, source, options));
   arrow::FieldVector fields;
   std::vector<dataset::FieldMapping> mapping;
-  for (const std::string& column : columns) {
+  for (const std::string& column : options.columns) {
     const auto field = table->schema()->GetFieldByName(column);
     if (field == nullptr) return NoSourceColumn(view, source, column, *table->schema());
     const std::string name = SourceName(source, column);
@@ -175,8 +182,8 @@ Result<Plan> ViewPlanner::JoinedParentRows(const FeatureView& view,
     outputs[static_cast<size_t>(slot.index)][static_cast<size_t>(slot.feature)] = names[i];
   }
   const RetrievalOptions options{.created_before = created_before_};
-  return AddViewColumns(context_, plan, store_, labels, "event_timestamp", {}, {}, outputs,
-                        options);
+  return AddViewColumns(context_, plan, store_, labels, "event_timestamp", {}, {}, outputs, options,
+                        databases_);
 }
 
 Result<Plan> ViewPlanner::ParentRows(const FeatureView& view,
@@ -200,7 +207,12 @@ Result<Plan> ViewPlanner::RowsOf(const FeatureView& view, const std::vector<std:
   if (view.is_derived()) {
     GNOMON_ASSIGN_OR_RETURN(rows, ParentRows(view, names));
   } else {
-    GNOMON_ASSIGN_OR_RETURN(rows, Scan(view, source, names));
+    std::optional<table::TimeRange> times;
+    if (min || max) {
+      times = {.min = min.value_or(std::numeric_limits<int64_t>::min()),
+               .max = max.value_or(std::numeric_limits<int64_t>::max())};
+    }
+    GNOMON_ASSIGN_OR_RETURN(rows, Scan(view, source, names, times));
   }
   GNOMON_ASSIGN_OR_RETURN(rows, Between(std::move(rows), source.timestamp_field, min, max));
   GNOMON_ASSIGN_OR_RETURN(const auto needed, NeededTransformations(view, columns));

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "dataset/plan.h"
 #include "feature/definition/definition.h"
+#include "feature/engine/database_rows.h"
 #include "feature/engine/retrieval.h"
 #include "feature/offline/offline_store.h"
 #include "feature/plan/feature_plan.h"
@@ -17,13 +18,14 @@ namespace gnomon::feature {
 /// The rows of views as plans.
 class ViewPlanner {
  public:
-  /// All outlive the planner.
+  /// All outlive the planner, `store` the plans.
   ViewPlanner(const Context& context, const Definitions& definitions, const OfflineStore& store,
-              std::optional<int64_t> created_before)
+              std::optional<int64_t> created_before, DatabaseReads* databases)
       : context_(context),
         definitions_(definitions),
         store_(store),
-        created_before_(created_before) {}
+        created_before_(created_before),
+        databases_(databases) {}
 
   /// The rows of a view after its transformations and its filter, in input order: its join keys,
   /// times and at least `columns`. Rows that no time between `min` and `max` (microseconds; absent:
@@ -33,7 +35,10 @@ class ViewPlanner {
 
  private:
   Result<dataset::Plan> Scan(const FeatureView& view, const DataSource& source,
-                             const std::vector<std::string>& columns) const;
+                             const std::vector<std::string>& columns,
+                             const std::optional<table::TimeRange>& times) const;
+  Result<dataset::Plan> ScanFiles(const FeatureView& view, const DataSource& source,
+                                  const ScanOptions& options) const;
   Result<dataset::Plan> ParentRows(const FeatureView& view,
                                    const std::vector<std::string>& columns) const;
   Result<dataset::Plan> PlainParentRows(const FeatureView& parent,
@@ -45,6 +50,7 @@ class ViewPlanner {
   const Definitions& definitions_;
   const OfflineStore& store_;
   const std::optional<int64_t> created_before_;
+  DatabaseReads* const databases_;
 };
 
 /// `labels` with the planned features of each view behind their columns, named by `names`: view,
@@ -54,6 +60,6 @@ Result<dataset::Plan> AddViewColumns(const Context& context, const FeaturePlan& 
                                      const std::string& time, std::optional<int64_t> min,
                                      std::optional<int64_t> max,
                                      const std::vector<std::vector<std::string>>& names,
-                                     const RetrievalOptions& options);
+                                     const RetrievalOptions& options, DatabaseReads* databases);
 
 }  // namespace gnomon::feature

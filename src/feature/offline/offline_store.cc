@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "feature/offline/database_store_internal.h"
 #include "feature/offline/source_columns_internal.h"
+#include "gnomon/database_part.pb.h"
 #include "table/column.h"
 #include "table/data_version.h"
 #include "table/file_system.h"
@@ -110,7 +111,6 @@ class FileOfflineStore : public OfflineStore {
 
   Result<SourceFiles> Files(const DataSource& source) const override {
     SourceFiles files{.path = PathOf(source), .format = {}};
-    if (files.path.find("://") != std::string::npos) return OfflineStore::Files(source);
     GNOMON_ASSIGN_OR_RETURN(files.format, FormatOf(source));
     return files;
   }
@@ -143,8 +143,10 @@ class FileOfflineStore : public OfflineStore {
 class OfflineStores : public OfflineStore {
  public:
   OfflineStores(std::string default_type,
-                std::map<std::string, std::unique_ptr<OfflineStore>> stores)
-      : default_type_(std::move(default_type)), stores_(std::move(stores)) {}
+                std::map<std::string, std::unique_ptr<OfflineStore>> stores, Secret access)
+      : default_type_(std::move(default_type)),
+        stores_(std::move(stores)),
+        access_(std::move(access)) {}
 
   Result<std::shared_ptr<arrow::Schema>> SourceSchema(const Context& context,
                                                       const DataSource& source) const override {
@@ -179,6 +181,21 @@ class OfflineStores : public OfflineStore {
     GNOMON_ASSIGN_OR_RETURN(const OfflineStore* store, StoreOf(source));
     return store->Files(source);
   }
+  Result<SourceParts> Parts(const Context& context, const DataSource& source,
+                            const ScanOptions& options, int most,
+                            std::shared_ptr<SourceSnapshot>* snapshot) const override {
+    GNOMON_ASSIGN_OR_RETURN(const OfflineStore* store, StoreOf(source));
+    return store->Parts(context, source, options, most, snapshot);
+  }
+  Result<std::unique_ptr<table::PartitionStream>> ReadPart(const Context& context,
+                                                           const std::string& type,
+                                                           const std::string& part) const override {
+    DataSource source;
+    source.type = type;
+    GNOMON_ASSIGN_OR_RETURN(const OfflineStore* store, StoreOf(source));
+    return store->ReadPart(context, type, part);
+  }
+  Secret Access() const override { return access_; }
   Status Check(const Context& context) const override {
     return stores_.at(default_type_)->Check(context);
   }
@@ -197,7 +214,28 @@ class OfflineStores : public OfflineStore {
 
   std::string default_type_;
   std::map<std::string, std::unique_ptr<OfflineStore>> stores_;
+  const Secret access_;
 };
+
+Secret AccessOf(const RepositoryConfig& config) {
+  const RepositoryConfig::OfflineStore& store = config.offline_store;
+  proto::DatabaseAccess message;
+  message.set_folder(config.folder);
+  message.set_type(store.type);
+  message.set_path(store.path);
+  message.set_host(store.host);
+  message.set_port(store.port);
+  message.set_database(store.database);
+  message.set_user(store.user);
+  message.set_password(store.password.Reveal());
+  message.set_db_schema(store.db_schema);
+  message.set_sslmode(store.sslmode);
+  message.set_sslrootcert(store.sslrootcert);
+  message.set_sslcert(store.sslcert);
+  message.set_sslkey(store.sslkey);
+  message.set_max_connections(store.max_connections);
+  return Secret(message.SerializeAsString());
+}
 
 }  // namespace
 
@@ -210,7 +248,30 @@ Result<std::unique_ptr<OfflineStore>> OpenOfflineStore(const RepositoryConfig& c
   stores["file"] = std::make_unique<FileOfflineStore>(config.folder);
   stores["postgres"] = MakePostgresOfflineStore(config.offline_store);
   stores["sqlite"] = MakeSqliteOfflineStore(config);
-  return std::make_unique<OfflineStores>(is_file ? "file" : type, std::move(stores));
+  return std::make_unique<OfflineStores>(is_file ? "file" : type, std::move(stores),
+                                         AccessOf(config));
+}
+
+Result<std::unique_ptr<OfflineStore>> OpenOfflineStore(const Secret& access) {
+  proto::DatabaseAccess message;
+  if (!message.ParseFromString(access.Reveal()))
+    return Error(ErrorKind::kDataLoss, "not the access to databases");
+  RepositoryConfig config;
+  config.folder = message.folder();
+  config.offline_store = {.type = message.type(),
+                          .path = message.path(),
+                          .host = message.host(),
+                          .port = message.port(),
+                          .database = message.database(),
+                          .user = message.user(),
+                          .password = Secret(message.password()),
+                          .db_schema = message.db_schema(),
+                          .sslmode = message.sslmode(),
+                          .sslrootcert = message.sslrootcert(),
+                          .sslcert = message.sslcert(),
+                          .sslkey = message.sslkey(),
+                          .max_connections = message.max_connections()};
+  return OpenOfflineStore(config);
 }
 
 }  // namespace gnomon::feature

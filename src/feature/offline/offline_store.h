@@ -7,6 +7,7 @@
 
 #include <arrow/type_fwd.h>
 
+#include "base/config.h"
 #include "base/context.h"
 #include "base/error.h"
 #include "base/text.h"
@@ -28,8 +29,23 @@ struct ScanOptions {
 
 /// The files that a source's rows lie in, for readers of their own.
 struct SourceFiles {
-  std::string path;                              ///< a file, folder or glob of this machine
+  std::string path;  ///< a file, folder or glob of this machine, or of S3 (table/file_system.h)
   std::optional<table::FileFormat> format = {};  ///< otherwise from each suffix
+};
+
+/// One moment of a database, as long as somebody holds it. Outlived by its store.
+class SourceSnapshot {
+ public:
+  virtual ~SourceSnapshot() = default;
+};
+
+/// The rows of a source in parts that other processes read, each by itself.
+struct SourceParts {
+  /// The columns that were asked for and the timestamp field, after mapping, then one of uint64
+  /// that orders rows of equal time: by both, Read's order.
+  std::shared_ptr<arrow::Schema> schema;
+  std::vector<std::string> parts = {};  ///< bytes for ReadPart, without addresses and passwords
+  int64_t bytes = -1;                   ///< of all rows, about; -1: not known
 };
 
 /// Where raw events lie. Columns carry the names that field mapping gives them. Thread-safe.
@@ -77,11 +93,34 @@ class OfflineStore {
     static_cast<void>(source);
     return std::string();
   }
-  /// kUnsupported when the rows are not in files of this machine.
+  /// kUnsupported when the rows are not in files.
   virtual Result<SourceFiles> Files(const DataSource& source) const {
-    return Error(ErrorKind::kUnsupported, "data source '", source.name,
-                 "' does not lie in files of this machine");
+    return Error(ErrorKind::kUnsupported, "data source '", source.name, "' does not lie in files");
   }
+  /// At most `most` parts of the source as it is at the moment of `snapshot`; a null one is taken,
+  /// and sources of one type may share it. kUnsupported, with the reason, where other processes
+  /// cannot read the same rows.
+  virtual Result<SourceParts> Parts(const Context& context, const DataSource& source,
+                                    const ScanOptions& options, int most,
+                                    std::shared_ptr<SourceSnapshot>* snapshot) const {
+    static_cast<void>(options);
+    static_cast<void>(most);
+    static_cast<void>(snapshot);
+    GNOMON_RETURN_NOT_OK(context.Check());
+    return Error(ErrorKind::kUnsupported, "data source '", source.name,
+                 "' is not read by several processes");
+  }
+  /// The rows of a part of a source of that type, in this or another process, each time the same.
+  /// kConflict when its snapshot is gone. Outlived by the store.
+  virtual Result<std::unique_ptr<table::PartitionStream>> ReadPart(const Context& context,
+                                                                   const std::string& type,
+                                                                   const std::string& part) const {
+    static_cast<void>(part);
+    GNOMON_RETURN_NOT_OK(context.Check());
+    return Error(ErrorKind::kUnsupported, "sources of type '", type, "' have no parts");
+  }
+  /// What OpenOfflineStore takes in another process for ReadPart: addresses and passwords.
+  virtual Secret Access() const { return {}; }
   /// Tries to connect, for `gnomon doctor`; sources are tried by SourceSchema.
   virtual Status Check(const Context& context) const { return context.Check(); }
   /// Rows of the source when it is cheap to know, else -1.
@@ -91,5 +130,8 @@ class OfflineStore {
 /// Sources of every type, each read where its own type says. The type of `config.offline_store`
 /// (file, dask, duckdb and ray all mean files; postgres; sqlite) says what Check tries.
 Result<std::unique_ptr<OfflineStore>> OpenOfflineStore(const RepositoryConfig& config);
+
+/// The store whose Access that is.
+Result<std::unique_ptr<OfflineStore>> OpenOfflineStore(const Secret& access);
 
 }  // namespace gnomon::feature

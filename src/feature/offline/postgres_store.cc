@@ -14,6 +14,7 @@
 #include "base/parallel.h"
 #include "base/text.h"
 #include "feature/offline/database_store_internal.h"
+#include "feature/offline/postgres_parts_internal.h"
 #include "feature/offline/postgres_request_internal.h"
 #include "feature/offline/source_columns_internal.h"
 #include "sql/postgres_batches.h"
@@ -99,6 +100,19 @@ class PostgresOfflineStore : public OfflineStore {
     GNOMON_RETURN_NOT_OK(InSource(source, status));
     return OrderedRows(context, std::move(runs), request.schema, source.timestamp_field,
                        Concat("data source ", Quoted(source.name)));
+  }
+
+  Result<SourceParts> Parts(const Context& context, const DataSource& source,
+                            const ScanOptions& options, int most,
+                            std::shared_ptr<SourceSnapshot>* snapshot) const override {
+    GNOMON_ASSIGN_OR_RETURN(const PostgresRequest request, Plan(context, source, options));
+    return In(source, PostgresParts(context, &pool_, source, request, most, snapshot));
+  }
+
+  Result<std::unique_ptr<table::PartitionStream>> ReadPart(const Context& context,
+                                                           const std::string& /*type*/,
+                                                           const std::string& part) const override {
+    return ReadPostgresPart(context, &pool_, part);
   }
 
   Result<std::shared_ptr<arrow::Table>> Query(const Context& context,

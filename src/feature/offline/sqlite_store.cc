@@ -66,6 +66,13 @@ class SqliteOfflineStore : public OfflineStore {
                        Concat("data source ", Quoted(source.name)));
   }
 
+  Result<SourceParts> Parts(const Context& /*context*/, const DataSource& source,
+                            const ScanOptions& /*options*/, int /*most*/,
+                            std::shared_ptr<SourceSnapshot>* /*snapshot*/) const override {
+    return Error(ErrorKind::kUnsupported, "data source ", Quoted(source.name),
+                 " lies in SQLite, of which several processes cannot read one moment");
+  }
+
   Result<std::shared_ptr<arrow::Table>> Query(const Context& context,
                                               const std::string& query) const override {
     DataSource source;
