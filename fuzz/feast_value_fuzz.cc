@@ -28,13 +28,21 @@ struct ReadValue {
   std::shared_ptr<arrow::Array> column;
 };
 
-// No column when the bytes are no value.
+// By a builder and by RowColumns, which must agree. No column when the bytes are no value.
 ReadValue Read(std::string_view bytes, ValueType type) {
   const auto builder = *arrow::MakeBuilder(type.ToArrow());
   const auto state = gnomon::feature::ReadFeastValue(bytes, type, builder.get());
   gnomon::fuzz::RequireKind(state.status(), {gnomon::ErrorKind::kDataLoss});
+  auto columns = *gnomon::table::RowColumns::Make({type.ToArrow()});
+  Require(columns.Start(1).ok());
+  const auto other = gnomon::feature::ReadFeastValue(bytes, type, 0, &columns);
+  Require(other.status() == state.status());
   if (!state.ok()) return {};
-  return {.state = *state, .column = *builder->Finish()};
+  columns.EndRow();
+  const auto column = *builder->Finish();
+  const auto options = arrow::EqualOptions::Defaults().nans_equal(true).signed_zeros_equal(false);
+  Require(*other == *state && (*columns.Finish())[0]->Equals(*column, options));
+  return {.state = *state, .column = column};
 }
 
 }  // namespace
