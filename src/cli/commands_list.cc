@@ -29,13 +29,16 @@ ordered_json Describe(const feature::Entity& entity) {
 }
 
 ordered_json Describe(const feature::DataSource& source) {
-  return {{"name", source.name},
-          {"type", source.type},
-          {"path", source.path},
-          {"timestamp_field", source.timestamp_field},
-          {"created_timestamp_column", source.created_timestamp_column},
-          {"field_mapping", source.field_mapping},
-          {"description", source.description}};
+  ordered_json json = {{"name", source.name}, {"type", source.type}, {"path", source.path}};
+  if (!source.table.empty()) json["table"] = source.table;
+  if (!source.query.empty()) json["query"] = source.query;
+  json["timestamp_field"] = source.timestamp_field;
+  json["created_timestamp_column"] = source.created_timestamp_column;
+  json["field_mapping"] = source.field_mapping;
+  json["description"] = source.description;
+  json["owner"] = source.owner;
+  json["tags"] = source.tags;
+  return json;
 }
 
 ordered_json Describe(const feature::FeatureView& view) {

@@ -21,6 +21,7 @@ from feast.cli.cli import cli
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64
 
+from feast_everything import NOT_CARRIED, apply_everything
 from program import NOT_FOUND, execute, fail, run, seconds, temporary_folder
 from services import Postgres
 
@@ -162,6 +163,54 @@ def check_gnomon_reads(folder: pathlib.Path, kind: str, registry: str) -> None:
     assert "theirs_" + kind in json.loads(run("-c", folder, "registry-dump"))["registry"]["projects"][0]["spec"]["name"]
 
 
+def check_everything(folder: pathlib.Path, registry: str) -> None:
+    """An object of every kind: all is carried, or told with what to do; and what stays Feast's stays as it was."""
+    folder.mkdir()
+    (folder / "data").mkdir()
+    write_yaml(folder, "everything", registry)
+    store = FeatureStore(repo_path=str(folder))
+    apply_everything(store, folder)
+
+    told = json.loads(run("-c", folder, "import", "--out", folder / "features.yaml", "--json"))["left_out"]
+    # In a database Feast forgets at once that a view is disabled.
+    enabled = FeatureStore(repo_path=str(folder)).get_feature_view("disabled").enabled
+    expected = {line for line in NOT_CARRIED if not (enabled and "'disabled'" in line)}
+    assert len(told) == len(set(told)) and set(told) == expected, set(told) ^ expected
+    text = (folder / "features.yaml").read_text()
+    assert all(f"# - {line}\n" in text for line in told), text
+    doctor = execute("-c", folder, "doctor").stdout
+    for line in ("permission 'readers'", "validation reference 'like_may'", "data source 'bigquery'"):
+        assert line in doctor, doctor
+
+    run("-c", folder, "validate")
+    changes = json.loads(run("-c", folder, "plan", "--json"))["changes"]
+    assert {change["action"] for change in changes} == {"unchanged"}, changes
+    described = json.loads(run("-c", folder, "feature-views", "describe", "plain", "--json"))
+    assert (described["owner"], described["tags"]) == ("rides@example.org", {"tier": "gold"}), described
+    for kind, name in (("entities", "driver"), ("data-sources", "trips"), ("feature-services", "logged")):
+        words = run("-c", folder, kind, "describe", name)
+        assert all(each in words for each in {"driver": ("who drives", "rides@example.org", "team"),
+                                              "trips": ("all trips", "data@example.org", "$5"),
+                                              "logged": ("one", "me", "used")}[name]), words
+
+    # A change of Gnomon's loses nothing of Feast's.
+    (folder / "features.yaml").write_text(text.replace('"who drives"', '"who drove"'))
+    run("-c", folder, "apply")
+    assert "materialized" in run("-c", folder, "materialize", "2026-01-01", "2026-01-03")
+    after = FeatureStore(repo_path=str(folder))
+    assert after.get_entity("driver").description == "who drove"
+    assert [each.name for each in after.list_permissions()] == ["readers"]
+    assert after.registry.get_validation_reference("like_may", "everything").dataset_name == "may"
+    assert after.get_feature_view("disabled").enabled == enabled
+    assert after.get_feature_view("of_kafka").stream_source.name == "kafka"
+    assert after.get_feature_view("derived").batch_source.name == "derived_trips"
+    assert after.get_feature_service("logged").logging_config is not None
+    assert [each.name for each in after.get_feature_service("mixed").feature_view_projections] == ["plain", "income", "twice"]
+    assert [field.vector_index for field in after.get_feature_view("plain").features if field.name == "place"] == [True]
+    assert after.registry.get_project("everything").description == "all that there is"
+    assert {each.name for each in after.list_data_sources()} == {each.name for each in store.list_data_sources()}
+
+
 def check_projects(folder: pathlib.Path, postgres: Postgres) -> None:
     """One database, many projects: the import asks which."""
     fail("import", "--registry", postgres.url, "--out", folder / "any.yaml", code=2,
@@ -174,5 +223,7 @@ with temporary_folder() as temporary, Postgres() as server:
     for kind in ("file", "sqlite", "postgres"):
         check_feast_reads(temporary / f"ours_{kind}", kind, registry_yaml(kind, server))
         check_gnomon_reads(temporary / f"theirs_{kind}", kind, registry_yaml(kind, server))
+    for kind in ("file", "postgres"):
+        check_everything(temporary / f"everything_{kind}", registry_yaml(kind, server))
     check_projects(temporary, server)
 print("feast and gnomon share registries in a file, SQLite and PostgreSQL")

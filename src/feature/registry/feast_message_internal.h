@@ -56,10 +56,20 @@ Definitions ReadDefinitions(const feast::core::Registry& registry,
                             const gnomon::proto::SideProject* side, const std::string& project,
                             std::vector<std::string>* notes);
 
+/// What ReadDefinitions does not tell: parts of the project's objects that `definitions`, as they
+/// were read, do not say, and objects of kinds that are no definitions. One line each.
+std::vector<std::string> PartsLeftOut(const feast::core::Registry& registry,
+                                      const Definitions& definitions, const std::string& project);
+
 /// Views of the project that `definitions`, as they were read, do not hold: Feast's own kinds and
 /// feature views that cannot be read.
 std::set<std::string> ForeignViews(const feast::core::Registry& registry,
                                    const std::string& project, const Definitions& definitions);
+
+/// Whether the batch source of a view over views is a known one, and neither that of its rows in
+/// the end, which gnomon writes there, nor its own sink: then Feast puts the rows there.
+bool IsForeignSink(const Definitions& definitions, const FeatureView& view,
+                   const feast::core::FeatureViewSpec& spec);
 
 /// Puts the project's definitions into a registry: new objects are added, known ones changed in
 /// place, others of the project that definitions can say are deleted. Timestamps move only where an

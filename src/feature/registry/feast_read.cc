@@ -81,6 +81,23 @@ Status ReadPostgresSource(const std::string& json, DataSource* source) {
   return Status::OK();
 }
 
+/// What a source that is not read here is, and what to do.
+Status ForeignSource(const feast::core::DataSource& message) {
+  using feast::core::DataSource;
+  if (message.type() == DataSource::STREAM_KAFKA || message.type() == DataSource::STREAM_KINESIS) {
+    return Error(ErrorKind::kUnsupported, "source type ",
+                 DataSource::SourceType_Name(message.type()),
+                 ": streams are not read here; push their rows");
+  }
+  // Custom sources are told by their class: "feast.infra...spark_source.SparkSource".
+  std::string kind = DataSource::SourceType_Name(message.type());
+  const std::string& type = message.data_source_class_type();
+  if (message.type() == DataSource::CUSTOM_SOURCE && !type.empty())
+    kind = type.substr(type.rfind('.') + 1);
+  return Error(ErrorKind::kUnsupported, "source type ", kind,
+               ": not read here; export its rows to Parquet files or PostgreSQL and name these");
+}
+
 }  // namespace
 
 int64_t MicrosOf(const google::protobuf::Timestamp& timestamp) {
@@ -126,16 +143,16 @@ Result<DataSource> ReadDataSource(const feast::core::DataSource& message) {
     return source;
   }
   if (message.type() == feast::core::DataSource::PUSH_SOURCE) {
-    return Error(ErrorKind::kUnsupported, "a push source that no feature view reads");
+    return Error(ErrorKind::kUnsupported,
+                 "a push source that no feature view reads; name it as a view's push_source");
   }
-  if (message.type() != feast::core::DataSource::BATCH_FILE || !message.has_file_options()) {
-    return Error(ErrorKind::kUnsupported, "source type ",
-                 feast::core::DataSource::SourceType_Name(message.type()));
-  }
+  if (message.type() != feast::core::DataSource::BATCH_FILE || !message.has_file_options())
+    return ForeignSource(message);
   const auto& options = message.file_options();
   if (options.has_file_format() && !options.file_format().has_parquet_format() &&
       options.file_format().ByteSizeLong() > 0) {
-    return Error(ErrorKind::kUnsupported, "a file format other than Parquet");
+    return Error(ErrorKind::kUnsupported,
+                 "a file format other than Parquet: not read here; export its rows to Parquet");
   }
   source.path = options.uri();
   source.s3_endpoint_override = options.s3_endpoint_override();
@@ -154,7 +171,8 @@ bool IsReadable(const feast::core::FeatureSpecV2& feature) {
 Result<FeatureView> ReadFeatureView(const feast::core::FeatureViewSpec& spec,
                                     std::vector<std::string>* notes) {
   if (spec.has_feature_transformation()) {
-    return Error(ErrorKind::kUnsupported, "a Python transformation");
+    return Error(ErrorKind::kUnsupported,
+                 "a Python transformation does not run here; write it as expressions");
   }
   FeatureView view;
   view.name = spec.name();

@@ -132,6 +132,16 @@ const DataSource& RootSource(const Definitions& definitions, const FeatureView& 
   return *source;
 }
 
+/// Whether the batch source of a view over views is not what we write, but where Feast puts its
+/// rows.
+bool HasSinkOfFeast(const Definitions& definitions, const FeatureView& view,
+                    const feast::core::FeatureViewSpec& spec) {
+  const bool same_parents =
+      std::ranges::equal(view.source_views, spec.source_views(), {}, {},
+                         [](const auto& parent) -> const std::string& { return parent.name(); });
+  return view.is_derived() && same_parents && IsForeignSink(definitions, view, spec);
+}
+
 void WritePushSource(const Definitions& definitions, const FeatureView& view,
                      feast::core::FeatureViewSpec* spec) {
   const bool had_one = spec->stream_source().type() == feast::core::DataSource::PUSH_SOURCE;
@@ -263,7 +273,9 @@ void WriteFeatureView(const Definitions& definitions, const FeatureView& view,
   WriteFeatures(view.schema, spec->mutable_features());
   spec->mutable_ttl()->set_seconds(view.ttl / kMicrosPerSecond);
   spec->mutable_ttl()->set_nanos(static_cast<int32_t>(view.ttl % kMicrosPerSecond * 1000));
-  WriteDataSource(RootSource(definitions, view), spec->mutable_batch_source());
+  if (!HasSinkOfFeast(definitions, view, *spec)) {
+    WriteDataSource(RootSource(definitions, view), spec->mutable_batch_source());
+  }
   WritePushSource(definitions, view, spec);
   spec->clear_source_views();
   for (const std::string& name : view.source_views) {

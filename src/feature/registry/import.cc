@@ -78,6 +78,7 @@ Result<ImportedDefinitions> ImportRegistry(const Context& context, const std::st
   GNOMON_ASSIGN_OR_RETURN(const auto registry, Registry::Open(context, path, imported.project));
   imported.definitions = *registry->definitions();
   imported.left_out = registry->LeftOut();
+  for (std::string& line : registry->PartsLeftOut()) imported.left_out.push_back(std::move(line));
   DropUnreadableParts(&imported);
   NameWhatIsElsewhere(*registry, &imported);
   GNOMON_RETURN_NOT_OK(WithContext(Validate(imported.definitions), "the registry's definitions"));

@@ -14,12 +14,18 @@ const std::string& NameOfMessage(const Message& message) {
 inline const std::string& NameOfMessage(const feast::core::DataSource& message) {
   return message.name();
 }
+inline const std::string& NameOfMessage(const feast::core::ValidationReference& message) {
+  return message.name();
+}
 
 template <typename Message>
 const std::string& ProjectOf(const Message& message) {
   return message.spec().project();
 }
 inline const std::string& ProjectOf(const feast::core::DataSource& message) {
+  return message.project();
+}
+inline const std::string& ProjectOf(const feast::core::ValidationReference& message) {
   return message.project();
 }
 

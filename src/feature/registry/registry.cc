@@ -115,6 +115,10 @@ class StoredRegistry : public Registry {
   std::shared_ptr<const Definitions> definitions() const override { return Current()->definitions; }
 
   std::vector<std::string> LeftOut() const override { return Current()->notes; }
+  std::vector<std::string> PartsLeftOut() const override {
+    const auto now = Current();
+    return feature::PartsLeftOut(now->content.registry, *now->definitions, project_);
+  }
   ViewState StateOf(const std::string& view) const override;
   std::vector<MaterializationJob> Jobs() const override;
 

@@ -142,6 +142,9 @@ class Registry {
   virtual std::shared_ptr<const Definitions> definitions() const = 0;
   /// Objects of the project that are kept but are not among the definitions, with the reason.
   virtual std::vector<std::string> LeftOut() const = 0;
+  /// Parts of the definitions' objects that are kept but which definitions cannot say, and Feast's
+  /// objects of other kinds, with what it means.
+  virtual std::vector<std::string> PartsLeftOut() const = 0;
   virtual ViewState StateOf(const std::string& view) const = 0;
   /// In order of their start. A running job whose process is gone is kInterrupted.
   virtual std::vector<MaterializationJob> Jobs() const = 0;

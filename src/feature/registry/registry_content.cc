@@ -179,6 +179,8 @@ void RemoveProject(const std::string& project, feast::core::Registry* registry) 
   EraseProject(project, registry->mutable_on_demand_feature_views());
   EraseProject(project, registry->mutable_stream_feature_views());
   EraseProject(project, registry->mutable_label_views());
+  EraseProject(project, registry->mutable_validation_references());
+  EraseProject(project, registry->mutable_permissions());
   auto* projects = registry->mutable_projects();
   projects->erase(std::remove_if(projects->begin(), projects->end(),
                                  [&](const auto& item) { return item.spec().name() == project; }),

@@ -36,6 +36,27 @@ constexpr const char* kShop = R"(
   feature_services { spec { name: "python" project: "p" features { feature_view_name: "income" } } }
 )";
 
+/// Objects with parts, and of kinds, that definitions do not know.
+constexpr const char* kParts = R"(
+  projects { spec { name: "p" owner: "rides" } }
+  entities { spec { name: "untyped" join_key: "u" project: "p" } }
+  feature_views { spec { name: "streamed" project: "p" disabled: true entities: "driver"
+    entity_columns { name: "driver_id" value_type: INT64 }
+    features { name: "rate" value_type: DOUBLE vector_index: true }
+    batch_source { type: BATCH_FILE name: "trips" timestamp_field: "t" file_options { uri: "trips.parquet" } }
+    stream_source { type: STREAM_KAFKA name: "kafka" } } }
+  feature_views { spec { name: "derived" project: "p" entities: "driver"
+    entity_columns { name: "driver_id" value_type: INT64 }
+    features { name: "rate" value_type: DOUBLE } source_views { name: "stats" }
+    batch_source { type: BATCH_FILE name: "sink" timestamp_field: "t" file_options { uri: "sink.parquet" } } } }
+  data_sources { type: BATCH_FILE name: "sink" project: "p" timestamp_field: "t" file_options { uri: "sink.parquet" } }
+  feature_services { spec { name: "logged" project: "p" logging_config {} precompute_online: true
+    features { feature_view_name: "stats" version_tag: 2 feature_columns { name: "rate" value_type: DOUBLE } } } }
+  permissions { spec { name: "readers" project: "p" } }
+  permissions { spec { name: "others" project: "q" } }
+  validation_references { name: "may" project: "p" reference_dataset_name: "d" }
+)";
+
 /// Feast's numbers of types that our message does not name.
 std::string WithNumbers(std::string text) {
   for (const auto& [name, number] :
@@ -99,7 +120,8 @@ TEST_CASE_FIXTURE(ForeignFixture, "features of other types are left out, their v
                                             {"trips", {ValueType::kInt64}, "", {}}});
   CHECK(registry->definitions()->FindFeatureView("maps") == nullptr);
   CHECK(registry->LeftOut() ==
-        Names{"data source 'labels': a push source that no feature view reads",
+        Names{"data source 'labels': a push source that no feature view reads; name it as a view's "
+              "push_source",
               "feature view 'stats': feature 'first': type Struct is not supported",
               "feature view 'stats': feature 'config': type Map is not supported",
               "feature view 'maps': feature 'config': type Map is not supported",
@@ -147,6 +169,42 @@ TEST_CASE_FIXTURE(ForeignFixture,
   // A service that gnomon could name is gone, one of Python alone is Feast's.
   REQUIRE(Read().feature_services_size() == 1);
   CHECK(Read().feature_services(0).spec().name() == "python");
+}
+
+TEST_CASE_FIXTURE(ForeignFixture, "parts that are not carried are told, and stay") {
+  CHECK(Open()->PartsLeftOut().empty());
+  feast::core::Registry made;
+  REQUIRE(google::protobuf::TextFormat::ParseFromString(WithNumbers(kParts), &made));
+  made.MergeFrom(Read());
+  WriteAsFeast(made, "by feast again");
+  const Names told = Open()->PartsLeftOut();
+  CHECK(told ==
+        Names{"project 'p': its description, tags and owner stay in the registry",
+              "entity 'untyped': it has no value_type in Feast; Int64 is assumed",
+              "feature view 'streamed': it is disabled in Feast and works here; delete it from "
+              "features.yaml where it must not",
+              "feature view 'streamed': its stream 'kafka' is not read here; its batch source is, "
+              "and rows can be pushed",
+              "feature view 'streamed': feature 'rate' has a vector index; it is stored and "
+              "served, not searched here",
+              "feature view 'derived': its sink 'sink' is not written here; its rows are made when "
+              "they are asked for",
+              "feature service 'logged': what is served is not logged here",
+              "feature service 'logged': it is not precomputed here; its views' rows are read",
+              "feature service 'logged': version 2 of view 'stats'; the newest is taken here",
+              "permission 'readers': gnomon checks none; keep its servers and databases behind "
+              "what does",
+              "validation reference 'may': its profile is Python; compare with `gnomon "
+              "saved-datasets`"});
+  Definitions wanted = Imported();
+  wanted.entities[0].description = "changed";
+  ValueOf(Open()->Apply(context, wanted));
+  // What was assumed is said from now on.
+  Names after = told;
+  std::erase(after, "entity 'untyped': it has no value_type in Feast; Int64 is assumed");
+  CHECK(Join(Open()->PartsLeftOut(), "\n") == Join(after, "\n"));
+  CHECK(ViewSpec("derived").batch_source().name() == "sink");
+  CHECK(ViewSpec("streamed").stream_source().name() == "kafka");
 }
 
 TEST_CASE_FIXTURE(ForeignFixture, "a push source belongs to its view") {

@@ -9,7 +9,7 @@ namespace gnomon::feature {
 
 namespace {
 
-constexpr std::array<RegistryTable, 13> kTables = {{
+constexpr std::array<RegistryTable, 15> kTables = {{
     {kProjectsTable, "project_name", "project_proto"},
     {"entities", "entity_name", "entity_proto"},
     {"data_sources", "data_source_name", "data_source_proto"},
@@ -19,14 +19,15 @@ constexpr std::array<RegistryTable, 13> kTables = {{
     {"label_views", "feature_view_name", "feature_view_proto"},
     {"feature_services", "feature_service_name", "feature_service_proto"},
     {"saved_datasets", "saved_dataset_name", "saved_dataset_proto"},
+    {"validation_references", "validation_reference_name", "validation_reference_proto"},
+    {"permissions", "permission_name", "permission_proto"},
     {kMetadataTable, "metadata_key", "metadata_value", true},
     {kSideTable, "project_name", "side_proto"},
     {kJobsTable, "job_id", "job_proto"},
     {kVersionsTable, "project_name", "version_id", true},
 }};
 
-constexpr std::array<std::string_view, 4> kOtherTables = {"validation_references", "managed_infra",
-                                                          "permissions", kHistoryTable};
+constexpr std::array<std::string_view, 2> kOtherTables = {"managed_infra", kHistoryTable};
 
 constexpr std::string_view kProjectUuid = "project_uuid";
 
@@ -36,11 +37,18 @@ const std::string& NameOfRow(const Message& message) {
 }
 const std::string& NameOfRow(const feast::core::DataSource& message) { return message.name(); }
 
+const std::string& NameOfRow(const feast::core::ValidationReference& message) {
+  return message.name();
+}
+
 template <typename Message>
 const std::string& ProjectOfRow(const Message& message) {
   return message.spec().project();
 }
 const std::string& ProjectOfRow(const feast::core::DataSource& message) {
+  return message.project();
+}
+const std::string& ProjectOfRow(const feast::core::ValidationReference& message) {
   return message.project();
 }
 const std::string& ProjectOfRow(const feast::core::Project& message) {
@@ -52,6 +60,9 @@ void SetProject(const std::string& project, Message* message) {
   message->mutable_spec()->set_project(project);
 }
 void SetProject(const std::string& project, feast::core::DataSource* message) {
+  message->set_project(project);
+}
+void SetProject(const std::string& project, feast::core::ValidationReference* message) {
   message->set_project(project);
 }
 void SetProject(const std::string&, feast::core::Project*) {}
@@ -68,6 +79,8 @@ void ForEachList(Registry&& registry, Visit visit) {
   visit("label_views", registry.label_views());
   visit("feature_services", registry.feature_services());
   visit("saved_datasets", registry.saved_datasets());
+  visit("validation_references", registry.validation_references());
+  visit("permissions", registry.permissions());
 }
 
 // The same lists for changing.
@@ -82,6 +95,8 @@ struct MutableRegistry {
   auto* label_views() { return message->mutable_label_views(); }
   auto* feature_services() { return message->mutable_feature_services(); }
   auto* saved_datasets() { return message->mutable_saved_datasets(); }
+  auto* validation_references() { return message->mutable_validation_references(); }
+  auto* permissions() { return message->mutable_permissions(); }
 };
 
 gnomon::proto::SideProject* SideOf(const std::string& project, RegistryContent* content) {

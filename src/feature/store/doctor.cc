@@ -131,6 +131,7 @@ class Doctor {
                             Registry::Open(Patient(), config.registry.path, config.project));
     applied_ = registry->definitions();
     left_out_ = registry->LeftOut();
+    for (std::string& part : registry->PartsLeftOut()) left_out_.push_back(std::move(part));
     if (registry->empty()) return std::string("reachable, nothing applied yet");
     return Concat(applied_->feature_views.size(), " feature views of project ", config.project);
   }
