@@ -121,7 +121,7 @@ TEST_CASE("the feature server answers the guide's requests as the guide says") {
     CHECK(json::parse(reply.body) == json::parse(blocks[i + 1].text));
     ++requests;
   }
-  CHECK(requests == 4);
+  CHECK(requests == 6);
   server.SendSignal(SIGTERM);
   CHECK(ValueOf(server.Wait()) == 0);
 }

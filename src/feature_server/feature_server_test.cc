@@ -1,96 +1,6 @@
-#include "feature_server/feature_server.h"
-
-#include <doctest/doctest.h>
-#include <nlohmann/json.hpp>
-
-#include "base/files.h"
-#include "base/text.h"
-#include "base/time.h"
-#include "net/client.h"
-#include "tests/support/status.h"
-#include "tests/support/temporary.h"
+#include "feature_server/server_fixture_test.h"
 
 namespace gnomon::feature_server {
-namespace {
-
-using nlohmann::json;
-using test::ValueOf;
-
-constexpr const char* kFeatures = R"yaml(
-entities: [{name: driver, join_keys: [driver_id], value_type: INT64}]
-data_sources:
-  - {name: stats, type: file, path: stats.csv, timestamp_field: event_timestamp, created_timestamp_column: created}
-feature_views:
-  - {name: latest, entities: [driver], source: stats, ttl: 1d, schema: [{name: rate, dtype: Float64}, {name: trips, dtype: Int64}]}
-  - {name: week, entities: [driver], source: stats, aggregations: [{column: trips, function: sum, time_window: 7d, name: sum_trips}]}
-on_demand_feature_views:
-  - name: effort
-    sources: [latest]
-    request: [{name: hours, dtype: Float64}]
-    features: [{name: per_hour, dtype: Float64, expression: trips / hours}]
-feature_services:
-  - {name: everything, features: [latest, week, effort]}
-)yaml";
-
-constexpr const char* kStats = R"(driver_id,event_timestamp,created,rate,trips
-1,2026-01-01T10:00:00Z,2026-01-01T10:05:00Z,0.5,10
-2,2026-01-01T12:00:00Z,2026-01-01T12:05:00Z,0.25,24
-1,2026-01-02T10:00:00Z,2026-01-02T10:05:00Z,0.75,20
-)";
-
-/// A materialized repository behind a running server; the clock stands at 2026-01-02T11:00:00Z.
-struct Fixture {
-  TemporaryFolder folder = test::MakeTemporaryFolder();
-  FakeClock clock{ValueOf(ParseTimestamp("2026-01-02T11:00:00Z"))};
-  Context context;
-  Metrics metrics;
-  std::unique_ptr<feature::FeatureStore> store;
-  std::unique_ptr<net::HttpServer> server;
-  net::HttpClient client;
-
-  explicit Fixture(std::optional<int64_t> default_as_of = {}) {
-    context.clock = &clock;
-    test::RequireOk(WriteFileAtomic(folder.path() + "/feature_store.yaml", "project: drivers\n"));
-    test::RequireOk(WriteFileAtomic(folder.path() + "/features.yaml", kFeatures));
-    test::RequireOk(WriteFileAtomic(folder.path() + "/stats.csv", kStats));
-    store = ValueOf(feature::FeatureStore::Open(context, folder.path()));
-    test::RequireOk(store->Apply(context, ValueOf(store->LoadRepository())).status());
-    test::RequireOk(store->Materialize(context, {.start = 0}).status());
-    net::ServerOptions options;
-    options.workers = 2;
-    options.max_body_bytes = 64 << 10;
-    options.context.clock = &clock;
-    server = ValueOf(
-        net::HttpServer::Start(options, MakeRouter(*store, metrics, default_as_of), &metrics));
-  }
-
-  net::HttpReply Post(const std::string& path, const std::string& body) {
-    return ValueOf(client.PostJson(context, server->url() + path, body));
-  }
-  net::HttpReply Get(const std::string& path) {
-    return ValueOf(client.Get(context, server->url() + path));
-  }
-
-  /// The answer to a query that must succeed.
-  json Online(const std::string& body) {
-    const net::HttpReply reply = Post("/get-online-features", body);
-    CAPTURE(reply.body);
-    REQUIRE(reply.status == 200);
-    CHECK(reply.Header("Content-Type") == "application/json");
-    return json::parse(reply.body);
-  }
-};
-
-/// The values of one result column.
-json ValuesOf(const json& answer, const std::string& feature) {
-  const auto& names = answer["metadata"]["feature_names"];
-  for (size_t i = 0; i < names.size(); ++i) {
-    if (names[i] == feature) return answer["results"][i]["values"];
-  }
-  return "no such feature";
-}
-
-}  // namespace
 
 TEST_CASE("an answer has Feast's shape: join keys first, then features in request order") {
   Fixture fixture;
@@ -118,7 +28,7 @@ TEST_CASE("a feature service with request data, and full feature names") {
 }
 
 TEST_CASE("as_of moves ttl and windows: the request's wins, then the server's, then the clock") {
-  Fixture fixture(ValueOf(ParseTimestamp("2026-01-04T00:00:00Z")));
+  Fixture fixture({.as_of = ValueOf(ParseTimestamp("2026-01-04T00:00:00Z"))});
   const std::string query =
       R"({"entities": {"driver_id": [1]}, "features": ["latest:trips", "week:sum_trips"])";
   const json server_time = fixture.Online(query + "}");
@@ -186,11 +96,38 @@ TEST_CASE("wrong queries get a status, a message and, where there is one, a hint
     CAPTURE(reply.body);
     CHECK(reply.status == each.status);
     CHECK(reply.body.find(each.part) != std::string::npos);
-    const json error = json::parse(reply.body);
+    const json error = DetailOf(reply);
     CHECK(error["kind"] == (each.status == 404 ? "not_found" : "user"));
-    CHECK(error["error"].is_string());
+    CHECK(error["message"].is_string());
   }
   CHECK(fixture.Get("/health").status == 200);
+}
+
+TEST_CASE("errors name the exceptions that Feast's clients raise") {
+  Fixture fixture;
+  const auto class_of = [&](const std::string& path, const std::string& body) {
+    return DetailOf(fixture.Post(path, body))["class"].get<std::string>();
+  };
+  const std::string read = "/get-online-features";
+  CHECK(class_of(read, R"({"entities": {"driver_id": [1]}, "features": ["lates:trips"]})") ==
+        "FeatureViewNotFoundException");
+  CHECK(class_of(read, R"({"entities": {"driver_id": [1]}, "features": ["latest:tripz"]})") ==
+        "FeastObjectNotFoundException");
+  CHECK(class_of(read, R"({"entities": {"driver_id": [1]}, "feature_service": "x"})") ==
+        "FeatureServiceNotFoundException");
+  CHECK(class_of(read, "{}") == "FeastError");
+  CHECK(class_of("/push", R"({"push_source_name": "x", "df": {"a": [1]}})") ==
+        "PushSourceNotFoundException");
+  CHECK(class_of("/write-to-online-store", R"({"feature_view_name": "x", "df": {"a": [1]}})") ==
+        "FeastObjectNotFoundException");
+}
+
+TEST_CASE("members that Feast's clients send as null are as good as absent") {
+  Fixture fixture;
+  const json answer = fixture.Online(
+      R"({"entities": {"driver_id": [1]}, "features": ["latest:trips"], "feature_service": null,
+          "full_feature_names": null, "as_of": null})");
+  CHECK(ValuesOf(answer, "trips") == json({20}));
 }
 
 TEST_CASE("a body above the limit is refused, and the server lives on") {
@@ -218,6 +155,26 @@ TEST_CASE("pushed rows are served by the next read") {
   // The second row is older than the stored one.
   CHECK(ValuesOf(answer, "trips") == json({77, 24}));
   CHECK(ValuesOf(answer, "rate") == json({0.9, 0.25}));
+}
+
+TEST_CASE("rows are written to the view of that name, and no rows are no mistake") {
+  Fixture fixture;
+  const std::string path = "/write-to-online-store";
+  const net::HttpReply reply =
+      fixture.Post(path, R"({"feature_view_name": "latest", "allow_registry_cache": true,
+          "transform_on_write": true, "df": {"driver_id": [1], "rate": [0.5], "trips": [78],
+          "event_timestamp": ["2026-01-02T10:30:00"], "created": [1767350000]}})");
+  CHECK(reply.status == 200);
+  CHECK(reply.body == "null");
+  const json answer =
+      fixture.Online(R"({"entities": {"driver_id": [1]}, "features": ["latest:trips"]})");
+  CHECK(ValuesOf(answer, "trips") == json({78}));
+  CHECK(fixture.Post(path, R"({"feature_view_name": "latest", "df": {}})").body == "null");
+  CHECK(fixture.Post(path, R"({"feature_view_name": "nothing", "df": {}})").status == 404);
+  const json detail =
+      DetailOf(fixture.Post(path, R"({"feature_view_name": "latest", "df": {"driver_id": [1]}})"));
+  CHECK(detail["kind"] == "user");
+  CHECK(fixture.Post(path, R"({"push_source_name": "latest", "df": {}})").status == 400);
 }
 
 TEST_CASE("a push of the wrong shape changes nothing") {

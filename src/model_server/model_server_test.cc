@@ -149,6 +149,9 @@ TEST_CASE("models are listed and ready, the server is alive and counted") {
   const auto put = fixture.client.Request(
       fixture.drivers.context, "PUT", fixture.server->url() + "/v1/models/driver-model:predict");
   CHECK(ValueOf(put).status == 405);
+  const net::HttpReply get = fixture.Get("/v1/models/driver-model:predict");
+  CHECK(get.status == 405);
+  CHECK(get.Header("Allow") == "POST");
 }
 
 TEST_CASE("only the named models are loaded, and what is not there is an error") {

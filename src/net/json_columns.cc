@@ -279,6 +279,11 @@ Result<std::vector<std::string>> JsonDocument::Members() const {
 
 bool JsonDocument::Has(std::string_view member) const { return impl_->Find(member).ok(); }
 
+bool JsonDocument::HasValue(std::string_view member) const {
+  const auto value = impl_->Find(member);
+  return value.ok() && !value->is_null();
+}
+
 Result<std::string> JsonDocument::GetString(std::string_view member) const {
   GNOMON_ASSIGN_OR_RETURN(element value, impl_->Find(member));
   std::string_view text;

@@ -30,6 +30,8 @@ class JsonDocument {
   /// Names of the root object's members. kUser when the root is no object.
   Result<std::vector<std::string>> Members() const;
   bool Has(std::string_view member) const;
+  /// Whether the root object has the member and it is not null.
+  bool HasValue(std::string_view member) const;
 
   /// Members of the root object. A missing one is kNotFound; a value of another type kUser; both
   /// name the member.

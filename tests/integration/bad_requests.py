@@ -47,6 +47,17 @@ READ_CASES = [
     ({**GOOD_READ, "full_feature_names": "yes"}, 400, ["full_feature_names"]),
 ]
 
+# What would change the store: path, body, status, text. None of it may.
+WRITE_CASES = [
+    ("/write-to-online-store", {"feature_view_name": "store_condition", "df": {}}, 404, "did you mean 'store_conditions'?"),
+    ("/write-to-online-store", {"feature_view_name": "store_conditions"}, 400, "'df' is missing"),
+    ("/write-to-online-store", {"feature_view_name": "store_conditions", "df": {"store": [1]}}, 400, "event_timestamp"),
+    ("/materialize", {}, 400, "'start_ts' is missing"),
+    ("/materialize", {"start_ts": END, "end_ts": END}, 400, "before"),
+    ("/materialize?async=perhaps", {"start_ts": "2025-01-01", "end_ts": END}, 400, "async"),
+    ("/materialize-incremental", {"end_ts": END, "feature_views": ["nothing"]}, 404, "'nothing'"),
+]
+
 PREDICTION_CASES = [
     ("", 400, ["the request has no body"]),
     ("{", 400, ["not valid JSON"]),
@@ -65,16 +76,30 @@ PREDICTION_CASES = [
 ]
 
 
+def check_case(server: Server, path: str, body, status: int, says) -> None:
+    got, text = server.request("POST", path, body.encode("latin-1") if isinstance(body, str) else body)
+    assert got == status, (body, got, text)
+    answer = json.loads(text)
+    if isinstance(answer, str):  # Feast's errors: an object in a string
+        answer = json.loads(answer)
+        assert answer["module"] == "feast.errors", answer
+    told = json.dumps(answer, ensure_ascii=False)
+    assert isinstance(answer, dict) and all(each in told for each in says), (body, says, text)
+
+
 def check_cases(server: Server, path: str, cases, good) -> None:
     expected = server.post(path, good)
     assert expected[0] == 200, expected
     for body, status, says in cases:
-        got, text = server.request("POST", path, body.encode("latin-1") if isinstance(body, str) else body)
-        assert got == status, (body, got, text)
-        answer = json.loads(text)
-        told = json.dumps(answer, ensure_ascii=False)
-        assert isinstance(answer, dict) and all(each in told for each in says), (body, says, text)
+        check_case(server, path, body, status, says)
         assert server.post(path, good) == expected, body
+
+
+def check_writes(server: Server, path: str, good) -> None:
+    expected = server.post(path, good)
+    for target, body, status, says in WRITE_CASES:
+        check_case(server, target, body, status, [says])
+    assert server.post(path, good) == expected
 
 
 def check_routes(server: Server, path: str) -> None:
@@ -156,6 +181,8 @@ with temporary_folder() as temporary:
                                                    (models, "serve-model", PREDICT, PREDICTION_CASES, GOOD_PREDICTION)):
             check_cases(server, path, cases, good)
             check_routes(server, path)
+            if server is features:
+                check_writes(server, path, good)
             check_cut_off(server, path)
             check_large_body(server, path)
             check_port_in_use(sales, command, server)

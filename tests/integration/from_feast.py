@@ -3,7 +3,8 @@
 
 The repository is the one of `feast init`, with its maps, Python views, label view and push source, on Feast's online stores in
 SQLite, PostgreSQL and Redis; the rows lie in a Parquet file or in a table of PostgreSQL. The guide's commands are run as they
-stand there. Then both serve: the same request has the same answer, and each reads what the other one was pushed.
+stand there. Then both serve: the same request has the same answer, and each reads what the other one was pushed. Over copies
+of one repository, requests that write or materialize leave the same rows behind.
 """
 
 import contextlib
@@ -14,10 +15,13 @@ import logging
 import pathlib
 import re
 import shlex
+import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 import warnings
 
@@ -33,7 +37,9 @@ logging.disable(logging.WARNING)
 import feast.templates.local  # noqa: E402
 from feast import FeatureStore  # noqa: E402
 from feast.driver_test_data import create_driver_hourly_stats_df  # noqa: E402
+from feast.errors import FeastError  # noqa: E402
 from feast.feature_server import get_app  # noqa: E402
+from feast.feature_view import FeatureViewState  # noqa: E402
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource  # noqa: E402
 
 GUIDE = (ROOT / "docs/guide/from-feast.md").read_text()
@@ -84,8 +90,11 @@ class FeastServer:
     def post(self, path: str, body):
         request = urllib.request.Request(f"http://127.0.0.1:{self._port}{path}", json.dumps(body).encode(),
                                          {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=seconds(30)) as answer:
-            return answer.status, json.loads(answer.read() or b"null")
+        try:
+            with urllib.request.urlopen(request, timeout=seconds(30)) as answer:
+                return answer.status, json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as refusal:
+            return refusal.code, json.loads(refusal.read())
 
 
 def template_objects(folder: pathlib.Path, table: bool) -> list:
@@ -233,6 +242,133 @@ def check_serving(folder: pathlib.Path, store: FeatureStore) -> None:
                 assert columns[f"{VIEW}__conv_rate"]["values"] != [rate], (writer, columns)
 
 
+def stored_rows(folder: pathlib.Path) -> dict:
+    """What lies in Feast's SQLite tables of the two views, of the features that Gnomon carries."""
+    with contextlib.closing(sqlite3.connect(folder / "data/online_store.db")) as database:
+        names = ", ".join(f"'{name.split(':')[1]}'" for name in FEATURES)
+        return {view: sorted(database.execute(
+            f'SELECT entity_key, feature_name, value, event_ts FROM "shop_{view}" WHERE feature_name IN ({names})'))
+            for view in (VIEW, f"{VIEW}_fresh")}
+
+
+def written_row(minutes: int, **columns) -> dict:
+    return {"driver_id": [1001, 77], "event_timestamp": [text_of(END + datetime.timedelta(minutes=minutes))] * 2,
+            "created": [text_of(END)] * 2, "conv_rate": [0.125, 0.5], "acc_rate": [0.25, 0.75], "avg_daily_trips": [1, 2],
+            "driver_metadata": [None] * 2, "driver_config": [None] * 2, "driver_profile": [None] * 2, **columns}
+
+
+def write_requests() -> list:
+    """(path, body) of all that a client may do to the store; what Feast's own clients send stands there in full. Later rows come
+    later: Feast would replace a newer one."""
+    day = {"start_ts": text_of(START), "end_ts": (END - 2 * HOUR).isoformat(), "disable_event_timestamp": False,
+           "full_feature_names": False}
+    whole = {**day, "end_ts": END.isoformat()}
+    return [
+        ("/materialize", {**day, "feature_views": ["nothing"]}),
+        ("/materialize-incremental", {"end_ts": text_of(END), "feature_views": ["nothing"]}),
+        ("/materialize", {**day, "feature_views": []}),
+        ("/materialize", {**day, "feature_views": [f"{VIEW}_fresh"]}),
+        ("/materialize?async=true", {**whole, "feature_views": [VIEW, f"{VIEW}_fresh"]}),
+        ("/materialize-incremental", {"end_ts": text_of(END + HOUR), "feature_views": [VIEW], "full_feature_names": False}),
+        ("/materialize-incremental?async=true&force=true", {"end_ts": text_of(END), "feature_views": [f"{VIEW}_fresh"]}),
+        ("/materialize?async=true", {"disable_event_timestamp": True, "feature_views": [VIEW]}),
+        ("/push", {"push_source_name": "driver_stats_push_source", "df": written_row(5)}),
+        ("/write-to-online-store", {"feature_view_name": VIEW, "df": written_row(10), "allow_registry_cache": True,
+                                    "transform_on_write": True}),
+        ("/write-to-online-store", {"feature_view_name": f"{VIEW}_fresh", "df": {}}),
+        ("/write-to-online-store", {"feature_view_name": "nothing", "df": written_row(10)}),
+    ]
+
+
+# Requests that are wrong in themselves: Feast answers 422 or 500, Gnomon 400.
+WRONG_REQUESTS = [
+    ("/write-to-online-store", {"feature_view_name": VIEW}, 422),
+    ("/materialize", {"feature_views": [VIEW]}, 500),
+    ("/materialize", {"start_ts": text_of(END), "end_ts": text_of(START), "feature_views": [VIEW]}, 500),
+    ("/materialize", {"start_ts": "soon", "end_ts": text_of(END), "feature_views": [VIEW]}, 500),
+    ("/materialize-incremental", {"feature_views": [VIEW]}, 422),
+    ("/materialize-incremental", {"end_ts": text_of(END), "feature_views": VIEW}, 422),
+]
+
+
+def wait_for_jobs(folder: pathlib.Path, store: FeatureStore) -> None:
+    """Until no asynchronous materialization is under way in either."""
+    end = time.monotonic() + seconds(60)
+    while json.loads(run("-c", folder, "materializations", "list", "--state", "running", "--json")) or any(
+            store.registry.get_feature_view(view, "shop").state == FeatureViewState.MATERIALIZING
+            for view in (VIEW, f"{VIEW}_fresh")):
+        assert time.monotonic() < end, "a materialization does not end"
+        time.sleep(0.05)
+
+
+def error_of(answer):
+    """What of an error's body is Feast's: the exception, and that the message names the thing."""
+    raised = FeastError.from_error_detail(answer[1])
+    assert "nothing" in str(raised), raised
+    return answer[0], type(raised)
+
+
+def check_write_routes(folder: pathlib.Path) -> None:
+    mine, theirs = folder.parent / "mine", folder.parent / "theirs"
+    for twin in (mine, theirs):
+        shutil.copytree(folder, twin)
+        with contextlib.closing(sqlite3.connect(twin / "data/online_store.db")) as database:
+            for view in (VIEW, f"{VIEW}_fresh"):
+                database.execute(f'DELETE FROM "shop_{view}"')
+            database.commit()
+    store = FeatureStore(repo_path=str(theirs))
+    with Server(mine, "serve", "--no-access-log") as ours, FeastServer(store) as feasts:
+        for path, body in write_requests():
+            answers = [server.post(path, body) for server in (ours, feasts)]
+            if answers[1][0] == 404:
+                answers = [error_of(answer) for answer in answers]
+            elif path == "/push":
+                answers = [answer[0] for answer in answers]
+            assert answers[0] == answers[1], (path, body, answers)
+            wait_for_jobs(mine, store)
+            rows = [stored_rows(twin) for twin in (mine, theirs)]
+            assert rows[0] == rows[1], (path, body)
+        for path, body, status in WRONG_REQUESTS:
+            (our_status, _), (their_status, _) = ours.post(path, body), feasts.post(path, body)
+            assert (our_status, their_status) == (400, status), (path, body, our_status, their_status)
+        check_conflict(feasts, store)
+        check_remote_client(mine, ours)
+    assert [len(each) for each in rows[0].values()] == [3 * (len(KEYS) + 1)] * 2, rows[0]
+
+
+def check_remote_client(folder: pathlib.Path, server: Server) -> None:
+    """Feast's own client, told to use a remote online store, with Gnomon behind it."""
+    client = folder.parent / "client"
+    client.mkdir()
+    (client / "feature_store.yaml").write_text(
+        f"project: shop\nprovider: local\nregistry: {folder}/data/registry.db\noffline_store: {{type: file}}\n"
+        f"online_store: {{type: remote, path: http://127.0.0.1:{server.port}}}\nentity_key_serialization_version: 3\n"
+        "auth:\n    type: no_auth\n")
+    store = FeatureStore(repo_path=str(client))
+    row = pd.DataFrame({**written_row(20), "event_timestamp": [END + datetime.timedelta(minutes=20)] * 2,
+                        "created": [END] * 2, "conv_rate": [0.375, 0.625]})
+    store.write_to_online_store(VIEW, row)
+    read = {"features": [f"{VIEW}:conv_rate"], "entity_rows": [{"driver_id": 77}, {"driver_id": 1001}, {"driver_id": 7}]}
+    assert store.get_online_features(**read).to_dict()["conv_rate"] == [0.625, 0.375, None]
+    store.materialize(START, END, [VIEW], run_async=True)
+    store.materialize_incremental(END, [f"{VIEW}_fresh"])
+    try:
+        store.materialize(START, END, ["nothing"])
+        raise AssertionError("a view that is not there was materialized")
+    except (RuntimeError, FeastError) as refusal:
+        assert "'nothing'" in str(refusal), refusal
+
+
+def check_conflict(feasts: FeastServer, store: FeatureStore) -> None:
+    """The shape of a 409, of which materializations.py looks at Gnomon's."""
+    view = store.registry.get_feature_view(VIEW, "shop")
+    view.state = FeatureViewState.MATERIALIZING
+    store.registry.apply_feature_view(view, "shop")
+    status, answer = feasts.post("/materialize?async=true", {"start_ts": text_of(START), "end_ts": text_of(END),
+                                                             "feature_views": [VIEW]})
+    assert status == 409 and set(answer) == {"error", "feature_views"} and answer["feature_views"] == [VIEW], answer
+
+
 def check_what_is_feasts(store: FeatureStore) -> None:
     """Gnomon has applied its definitions; Python, maps and labels are still there."""
     store.refresh_registry()
@@ -263,6 +399,7 @@ with contextlib.ExitStack() as stack:
     database, redis = stack.enter_context(Postgres()), stack.enter_context(Redis())
     root = stack.enter_context(temporary_folder())
     check(root / "sqlite", "type: sqlite, path: data/online_store.db", None)
+    check_write_routes(root / "sqlite")
     check(root / "postgres", f"type: postgres, {database.yaml}, sslmode: disable", database)
     check(root / "redis", f"type: redis, connection_string: '{redis.address}'", None)
 print("the guide holds beside Feast")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Materialization jobs as users meet them: listed, shown, cancelled from another process, refused when they overlap,
 taken up again after a kill in the middle of a view without writing again what was committed; `apply` that would lose
-data; `doctor`.
+data; `doctor`; what `gnomon serve` was asked for and had not done when it was stopped.
 
 materializations.py GNOMON
 """
@@ -13,10 +13,11 @@ import pathlib
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 
-from program import (CONFLICT, INTERRUPTED, KILLED, NOT_FOUND, PROGRAM, SUCCESS, UNAVAILABLE, USER, execute, fail, run,
-                     seconds, temporary_folder)
+from program import (CONFLICT, INTERRUPTED, KILLED, NOT_FOUND, PROGRAM, SUCCESS, UNAVAILABLE, USER, Server, execute, fail,
+                     run, seconds, temporary_folder)
 
 KEYS = 100
 COMMIT = 16  # rows
@@ -161,6 +162,36 @@ def check_cancel_is_obeyed(folder: pathlib.Path) -> None:
     assert len(rows_of(folder, "first")) == KEYS
 
 
+def check_server_stops(folder: pathlib.Path) -> None:
+    """SIGTERM to `gnomon serve` cancels its materializations at once, and they can be taken up again."""
+    request = {"start_ts": "2026-01-01T00:00:00", "end_ts": "2026-01-05T00:00:00", "feature_views": None}
+    writer = sqlite3.connect(folder / "data" / "online.db", isolation_level=None, check_same_thread=False)
+    with Server(folder, "serve", "--no-access-log") as server:
+        writer.execute("BEGIN IMMEDIATE")  # the job waits for the store
+        assert server.post("/materialize?async=true", request) == (
+            202, {"status": "accepted", "feature_views": ["first", "second"]})
+        (job,) = jobs(folder)
+        assert job["state"] == "running", job
+        status, answer = server.post("/materialize?async=true", request)
+        assert status == 409 and answer["feature_views"] == ["first", "second"] and job["job"] in answer["error"], answer
+        # Reads go on meanwhile; the store is empty yet.
+        read = {"features": ["first:fare"], "entities": {"driver_id": [1]}}
+        assert server.post("/get-online-features", read)[0] == 200
+        releaser = threading.Timer(seconds(1), writer.execute, ["ROLLBACK"])
+        writer_begun = time.monotonic()
+        releaser.start()
+    assert time.monotonic() - writer_begun < seconds(15), "the server did not cancel its materialization"
+    releaser.join()
+    writer.close()
+    (job,) = jobs(folder)
+    assert job["state"] == "cancelled" and job["rows"] == 0, job
+    with Server(folder, "serve", "--no-access-log", "--materializations", "1") as server:
+        assert server.post("/materialize", request) == (200, None)
+    (again,) = jobs(folder)
+    assert (again["job"], again["state"], again["rows"]) == (job["job"], "succeeded", 2 * KEYS), again
+    assert len(rows_of(folder, "first")) == KEYS
+
+
 def check_resume(folder: pathlib.Path, clean: dict, pass_: int) -> None:
     """Killed after some commits: what is committed stays, and is not written again."""
     result = execute("-c", folder, "materialize", *INTERVAL, fault=f"materialize.before_commit:{pass_}:kill")
@@ -290,6 +321,7 @@ with temporary_folder() as temporary:
     for number, registry in ((1, "data/registry.db"), (3, "data/registry.db"), (4, sqlite_registry),
                              (10, sqlite_registry)):
         check_resume(make_repository(temporary / f"killed{number}", registry), expected, number)
+    check_server_stops(make_repository(temporary / "served"))
     check_changed_source(make_repository(temporary / "changed"))
     for layout in ("packed", "feast"):
         check_failed_rows(temporary / layout, layout)
