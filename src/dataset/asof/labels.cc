@@ -38,7 +38,6 @@ Result<int64_t> CountRows(const Context& context, const table::PartitionedTable&
 Status InsertKeys(const arrow::ArrayVector& columns, Labels::KeySet* keys, std::span<int32_t> ids) {
   if (columns.empty()) {
     std::ranges::fill(ids, 0);
-    keys->num_keys = 1;
     return Status::OK();
   }
   GNOMON_RETURN_NOT_OK(keys->index->Insert(columns, ids, &keys->memory));
@@ -138,7 +137,10 @@ class Labels::Reader {
       if (found == columns_.end()) columns_.push_back(column);
     }
     targets_.push_back(std::move(target));
-    if (types.empty()) return Status::OK();
+    if (types.empty()) {
+      keys->num_keys = 1;  // without labels, too
+      return Status::OK();
+    }
     auto index = table::KeyIndex::Make(types);
     if (!index.ok()) return WithContext(index.status(), Concat("keys of ", left_.name()));
     keys->index = std::make_shared<table::KeyIndex>(*std::move(index));
