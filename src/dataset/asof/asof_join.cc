@@ -31,9 +31,6 @@ using internal::BoundRequest;
 using internal::Labels;
 using internal::SpillableArray;
 
-/// What a thread that reads holds beside what is reserved.
-constexpr int64_t kReadingBytes = int64_t{12} << 20;
-
 /// The times that a right table may hold for the labels, in microseconds.
 std::optional<table::TimeRange> WantedTimes(const Labels& labels, const AsOfFeatures& features) {
   if (!labels.range()) return std::nullopt;
@@ -73,6 +70,7 @@ class Join : public PointInTimeJoin {
 
   /// Labels, pruning, strategies.
   Status Prepare();
+  Status Match() override { return matched_ ? Status::OK() : MatchAll(); }
 
   const std::shared_ptr<arrow::Schema>& schema() const override { return bound_.schema; }
   Result<std::shared_ptr<arrow::RecordBatch>> Next() override;
@@ -80,8 +78,8 @@ class Join : public PointInTimeJoin {
   const AsOfStats& stats() const override { return stats_; }
 
  private:
+  const Labels& labels() const { return prepared_->labels(); }
   AsOfStrategy PruneAndChoose(BoundFeatures* features, AsOfStats::Side* side) const;
-  Status ReserveForReading();
   std::vector<std::vector<size_t>> ScanGroups() const;
   int64_t SlotBytes() const;
   std::vector<CompanionScan*> CompanionsOf(const std::vector<size_t>& sides,
@@ -93,7 +91,7 @@ class Join : public PointInTimeJoin {
   const AsOfRequest request_;
   BoundRequest bound_;
   MemoryReservation reading_;
-  Labels labels_;
+  std::shared_ptr<AsOfLabels> prepared_;
   AsOfStats stats_;
   bool matched_ = false;
   std::vector<SpillableArray<int64_t>> winners_;  ///< of each right table
@@ -104,13 +102,12 @@ class Join : public PointInTimeJoin {
   arrow::ArrayVector block_;
   MemoryReservation block_memory_;
   int64_t row_ = 0;
-  std::optional<internal::LeftRows> left_rows_;
   std::shared_ptr<arrow::RecordBatch> left_batch_;
 };
 
 AsOfStrategy Join::PruneAndChoose(BoundFeatures* features, AsOfStats::Side* side) const {
   const AsOfSettings& settings = request_.settings;
-  const auto range = WantedTimes(labels_, *features->request);
+  const auto range = WantedTimes(labels(), *features->request);
   const table::PartitionedTable& table = features->table();
   std::vector<int> columns = features->features;
   columns.push_back(features->on);
@@ -131,8 +128,8 @@ AsOfStrategy Join::PruneAndChoose(BoundFeatures* features, AsOfStats::Side* side
   side->name = table.name();
   side->partitions = table.num_partitions();
   side->pruned = side->partitions - static_cast<int64_t>(features->partitions.size());
-  sizes.labels = labels_.num_rows();
-  sizes.keys = labels_.KeysOf(features->left_by).num_keys;
+  sizes.labels = labels().num_rows();
+  sizes.keys = labels().KeysOf(features->left_by).num_keys;
   sizes.memory = internal::AvailableBytes(context_);
   sizes.workers = settings.max_workers > 0
                       ? static_cast<int>(std::min<int64_t>(settings.max_workers, NumThreads()))
@@ -140,28 +137,21 @@ AsOfStrategy Join::PruneAndChoose(BoundFeatures* features, AsOfStats::Side* side
   return ChooseAsOfStrategy(sizes, settings);
 }
 
-/// Pages, decoded batches and what the allocators keep of them are not reserved one by one.
-Status Join::ReserveForReading() {
-  if (context_.memory == nullptr || context_.memory->limit() == 0) return Status::OK();
-  reading_ = MemoryReservation(context_.memory);
-  return reading_.Grow(std::min(context_.memory->limit() / 6, kReadingBytes * NumThreads()));
-}
-
 Status Join::Prepare() {
   GNOMON_ASSIGN_OR_RETURN(bound_, internal::BindRequest(request_));
-  GNOMON_RETURN_NOT_OK(ReserveForReading());
-  std::vector<std::vector<int>> key_sets;
-  for (const BoundFeatures& features : bound_.right) key_sets.push_back(features.left_by);
-  {
+  prepared_ = request_.labels;
+  if (prepared_ == nullptr) {
     StepTimer timer("labels", &stats_);
-    left_rows_.emplace(context_, *request_.left, request_.settings.block_rows);
-    GNOMON_ASSIGN_OR_RETURN(labels_, Labels::Read(context_, *request_.left, bound_.on, key_sets,
-                                                  request_.settings.spill_folder, &*left_rows_));
+    std::vector<std::vector<std::string>> key_sets;
+    for (const AsOfFeatures& features : request_.right) key_sets.push_back(features.left_by);
+    GNOMON_ASSIGN_OR_RETURN(prepared_, AsOfLabels::Read(context_, request_.left, request_.on,
+                                                        key_sets, request_.settings));
   }
-  stats_.labels = labels_.num_rows();
-  stats_.null_labels = labels_.null_rows();
-  stats_.label_keys = labels_.num_keys();
-  stats_.spilled_bytes = labels_.spilled_bytes();
+  GNOMON_ASSIGN_OR_RETURN(reading_, internal::ReserveForReading(context_));
+  stats_.labels = labels().num_rows();
+  stats_.null_labels = labels().null_rows();
+  stats_.label_keys = labels().num_keys();
+  stats_.spilled_bytes = labels().spilled_bytes();
   for (BoundFeatures& features : bound_.right) {
     AsOfStats::Side side;
     side.strategy = PruneAndChoose(&features, &side);
@@ -192,7 +182,7 @@ std::vector<std::vector<size_t>> Join::ScanGroups() const {
 int64_t Join::SlotBytes() const {
   int64_t bytes = 0;
   for (const AsOfStats::Side& side : stats_.right)
-    bytes += LabelIndexBytes(labels_.num_rows(), side.strategy.workers);
+    bytes += LabelIndexBytes(labels().num_rows(), side.strategy.workers);
   return bytes;
 }
 
@@ -205,7 +195,7 @@ std::vector<CompanionScan*> Join::CompanionsOf(const std::vector<size_t>& sides,
   int64_t slots = 0;
   for (const AsOfStats::Side& side : stats_.right) {
     if (!side.strategy.partitioned)
-      slots += LabelIndexBytes(labels_.num_rows(), side.strategy.workers);
+      slots += LabelIndexBytes(labels().num_rows(), side.strategy.workers);
   }
   if (group < 0 || slots > internal::AvailableBytes(context_) / 2) return companions;
   if (!taken->insert(group).second) return companions;
@@ -217,7 +207,7 @@ std::vector<CompanionScan*> Join::CompanionsOf(const std::vector<size_t>& sides,
 
 Status Join::MatchAll() {
   StepTimer timer("match", &stats_);
-  internal::Matcher matcher(context_, labels_, request_.settings);
+  internal::Matcher matcher(context_, labels(), request_.settings);
   const std::vector<std::vector<size_t>> groups = ScanGroups();
   // Several small tables at the same time, when their slots fit together.
   const bool together = SlotBytes() <= internal::AvailableBytes(context_) / 2;
@@ -260,7 +250,7 @@ Status Join::GatherBlock() {
       internal::AvailableBytes(context_) / (4 * std::max<int64_t>(1, row_bytes));
   const int64_t rows = std::clamp<int64_t>(fitting, 1024, request_.settings.block_rows);
   block_end_ =
-      std::min(labels_.num_rows(), block_begin_ + std::min(rows, request_.settings.block_rows));
+      std::min(labels().num_rows(), block_begin_ + std::min(rows, request_.settings.block_rows));
   GNOMON_RETURN_NOT_OK(block_memory_.Grow((block_end_ - block_begin_) * row_bytes));
   std::vector<std::span<const int64_t>> winners;
   for (const auto& side : winners_) {
@@ -274,12 +264,12 @@ Status Join::GatherBlock() {
 
 Result<std::shared_ptr<arrow::RecordBatch>> Join::Next() {
   GNOMON_RETURN_NOT_OK(context_.Check());
-  if (!matched_) GNOMON_RETURN_NOT_OK(MatchAll());
+  GNOMON_RETURN_NOT_OK(Match());
   if (left_batch_ == nullptr) {
     StepTimer timer("read labels", &stats_);
-    GNOMON_ASSIGN_OR_RETURN(left_batch_, left_rows_->Next(labels_.num_rows()));
+    GNOMON_ASSIGN_OR_RETURN(left_batch_, prepared_->rows().Next(labels().num_rows()));
   }
-  if ((left_batch_ == nullptr) != (row_ == labels_.num_rows())) {
+  if ((left_batch_ == nullptr) != (row_ == labels().num_rows())) {
     return Error(ErrorKind::kConflict,
                  "the labels changed while they were being read: ", request_.left->name());
   }
@@ -298,8 +288,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> Join::Next() {
 }
 
 std::string Join::Explain() const {
-  std::string text = Concat("point-in-time join of ", labels_.num_rows(), " labels of ",
-                            request_.left->name(), " (", labels_.num_keys(), " keys)\n");
+  std::string text = Concat("point-in-time join of ", labels().num_rows(), " labels of ",
+                            request_.left->name(), " (", labels().num_keys(), " keys)\n");
   for (size_t i = 0; i < bound_.right.size(); ++i) {
     const AsOfFeatures& features = *bound_.right[i].request;
     const AsOfStats::Side& side = stats_.right[i];

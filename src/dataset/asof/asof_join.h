@@ -11,6 +11,7 @@
 
 #include "base/context.h"
 #include "base/error.h"
+#include "dataset/asof/asof_labels.h"
 #include "dataset/asof/asof_strategy.h"
 #include "dataset/asof/companion_scan.h"
 #include "table/partitioned_table.h"
@@ -55,8 +56,11 @@ struct AsOfCompanion {
 
 struct AsOfRequest {
   std::shared_ptr<const table::PartitionedTable> left;
-  std::string on;  ///< the time column of the left table
-  std::vector<AsOfFeatures> right;
+  std::string on;                   ///< the time column of the left table
+  std::vector<AsOfFeatures> right;  ///< none: the left rows are the result
+  /// Of `left` and `on`, with the key columns of all right tables; null: the join reads them. Given
+  /// to one join only.
+  std::shared_ptr<AsOfLabels> labels = nullptr;
   AsOfSettings settings = {};
   std::vector<AsOfCompanion> companions = {};
 };
@@ -98,10 +102,11 @@ class PointInTimeJoin {
   static Result<std::unique_ptr<PointInTimeJoin>> Make(const Context& context, AsOfRequest request);
   virtual ~PointInTimeJoin() = default;
 
+  /// Finds the labels' rows, reading the right tables. Otherwise the first Next does it.
+  virtual Status Match() = 0;
   /// The left columns, then the features in request order.
   virtual const std::shared_ptr<arrow::Schema>& schema() const = 0;
-  /// The next rows, in the order of the left table; null at the end. The first call does the
-  /// matching.
+  /// The next rows, in the order of the left table; null at the end.
   virtual Result<std::shared_ptr<arrow::RecordBatch>> Next() = 0;
   /// The plan with the reason of each choice.
   virtual std::string Explain() const = 0;

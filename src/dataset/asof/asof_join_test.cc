@@ -48,6 +48,29 @@ TEST_CASE("keys of different integer widths are joined by value") {
                          "[[1, 50, 1.5], [2, 50, null]]"));
 }
 
+TEST_CASE("labels that were read beforehand give the same rows, also to whom no table is joined") {
+  const Tables tables;
+  AsOfRequest request = tables.Request();
+  const auto expected = ValueOf(Run({}, request));
+  const auto read = [&] { return AsOfLabels::Read({}, request.left, "t", {{"key"}, {}}); };
+  const auto labels = ValueOf(read());
+  CHECK(labels->num_rows() == 2);
+  CHECK(labels->times()[1] == 50);
+  CHECK(labels->KeysOf({"key"}).num_keys == 2);
+  CHECK(labels->KeysOf({"key"}).ids[1] == 1);
+  CHECK(labels->KeysOf({}).index == nullptr);
+  CHECK(labels->KeysOf({}).ids[1] == 0);
+  const auto none = PartitionedTable::Of(tables.left->Slice(0, 0), "no labels");
+  CHECK(ValueOf(AsOfLabels::Read({}, none, "t", {{}}))->KeysOf({}).num_keys == 1);
+  request.labels = labels;
+  CHECK_TABLE_EQ(Run({}, request), expected);
+  request.labels = ValueOf(read());
+  request.right.clear();
+  CHECK_TABLE_EQ(Run({}, request), tables.left);
+  const auto missing = AsOfLabels::Read({}, request.left, "t", {{"ke"}});
+  CHECK(KindOf(missing.status()) == ErrorKind::kNotFound);
+}
+
 TEST_CASE("wrong requests name what is wrong and what to do") {
   const Tables tables;
   AsOfRequest request = tables.Request();

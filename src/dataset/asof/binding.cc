@@ -24,6 +24,8 @@ Result<int> FindColumn(const table::PartitionedTable& table, const std::string& 
                    DidYouMean(name, table.schema()->field_names()));
 }
 
+}  // namespace
+
 Result<std::vector<int>> FindColumns(const table::PartitionedTable& table,
                                      const std::vector<std::string>& names) {
   std::vector<int> places;
@@ -43,6 +45,8 @@ Result<int> FindTime(const table::PartitionedTable& table, const std::string& na
       Concat("column ", Quoted(name), " of ", table.name(), " is no time: ", type->ToString()), {},
       "times are timestamps and dates");
 }
+
+namespace {
 
 /// Would keys of these types ever be equal? Both sides are looked up with no rows.
 Status CheckKeys(const table::PartitionedTable& left, const BoundFeatures& features) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <arrow/type_fwd.h>
@@ -17,6 +18,12 @@ struct BoundRequest {
   std::vector<BoundFeatures> right;
   std::shared_ptr<arrow::Schema> schema;
 };
+
+/// Places of columns. kNotFound with the nearest name; kUser for a name that occurs twice, and of
+/// FindTime for another type.
+Result<std::vector<int>> FindColumns(const table::PartitionedTable& table,
+                                     const std::vector<std::string>& names);
+Result<int> FindTime(const table::PartitionedTable& table, const std::string& name);
 
 /// Checks names and types: everything that can be wrong before a row was read. `request` outlives
 /// the result.

@@ -4,15 +4,32 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/parallel.h"
 #include "dataset/asof/memory_internal.h"
 #include "runtime/stored_bytes.h"
 
 namespace gnomon::dataset::internal {
 
+namespace {
+
+/// What a thread that reads holds beside what is reserved.
+constexpr int64_t kReadingBytes = int64_t{12} << 20;
+
+}  // namespace
+
 int64_t AvailableBytes(const Context& context) {
   if (context.memory == nullptr || context.memory->limit() == 0)
     return std::numeric_limits<int64_t>::max();
   return std::max<int64_t>(0, context.memory->limit() - context.memory->used());
+}
+
+Result<MemoryReservation> ReserveForReading(const Context& context) {
+  MemoryReservation reading(context.memory);
+  if (context.memory != nullptr && context.memory->limit() > 0) {
+    GNOMON_RETURN_NOT_OK(
+        reading.Grow(std::min(context.memory->limit() / 6, kReadingBytes * NumThreads())));
+  }
+  return reading;
 }
 
 bool TryGrowSpare(const Context& context, int64_t bytes, MemoryReservation* memory) {

@@ -19,6 +19,10 @@ namespace gnomon::dataset::internal {
 /// Bytes that can still be reserved; INT64_MAX without a limit.
 int64_t AvailableBytes(const Context& context);
 
+/// For pages, decoded batches and what the allocators keep of them, which are not reserved one by
+/// one: of every thread that reads. Nothing without a limit.
+Result<MemoryReservation> ReserveForReading(const Context& context);
+
 /// Takes `bytes` when half of the budget's limit stays free for what cannot be spilled.
 bool TryGrowSpare(const Context& context, int64_t bytes, MemoryReservation* memory);
 
