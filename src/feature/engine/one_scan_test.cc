@@ -326,7 +326,7 @@ TEST_CASE("little memory costs scans, never values") {
   RetrievalStats plenty;
   const auto expected = world.Retrieve(views, *labels, &plenty);
   int64_t most_scans = 0;
-  for (const int64_t limit : {150'000, 300'000, 1'000'000, 50'000'000}) {
+  for (const int64_t limit : {200'000, 300'000, 1'000'000, 50'000'000}) {
     CAPTURE(limit);
     RetrievalStats stats;
     CHECK_TABLE_EQ(world.Retrieve(views, *labels, &stats, limit), expected);

@@ -1,170 +1,67 @@
 #include "feature/engine/retrieval.h"
 
-#include <algorithm>
-#include <map>
 #include <utility>
 
 #include <arrow/array.h>
-#include <arrow/chunked_array.h>
+#include <arrow/record_batch.h>
 #include <arrow/table.h>
 #include <arrow/type.h>
+#include <arrow/util/byte_size.h>
 
-#include "base/clock.h"
-#include "base/log.h"
 #include "base/memory.h"
-#include "base/progress.h"
+#include "base/memory_reservation.h"
 #include "base/text.h"
 #include "base/time.h"
-#include "feature/engine/plain_views.h"
 #include "feature/engine/stage_retrieval.h"
 #include "feature/engine/view_columns.h"
-#include "feature/engine/window_retrieval.h"
 #include "table/column.h"
 
 namespace gnomon::feature {
 namespace {
 
-/// Request data of on-demand views, of the declared types.
-Result<std::shared_ptr<arrow::Array>> RequestColumn(const arrow::Table& entity_rows,
-                                                    const Field& field) {
-  GNOMON_ASSIGN_OR_RETURN(auto array, table::SingleChunk(*entity_rows.GetColumnByName(field.name)));
-  auto cast = table::CastLossless(array, field.dtype.ToArrow());
-  if (!cast.ok()) return WithContext(cast.status(), Concat("request data ", Quoted(field.name)));
-  return cast;
-}
-
-class StepTimer {
+/// Batches of a table as they lie.
+class TableRows : public HistoricalRows {
  public:
-  StepTimer(std::string name, RetrievalStats* stats) : name_(std::move(name)), stats_(stats) {}
-  ~StepTimer() { stats_->seconds.emplace_back(std::move(name_), MonotonicSeconds() - start_); }
-  StepTimer(const StepTimer&) = delete;
-  StepTimer& operator=(const StepTimer&) = delete;
+  TableRows(std::shared_ptr<arrow::Table> table, RetrievalStats stats)
+      : table_(std::move(table)), stats_(std::move(stats)), reader_(*table_) {}
+
+  const std::shared_ptr<arrow::Schema>& schema() const override { return table_->schema(); }
+  Result<std::shared_ptr<arrow::RecordBatch>> Next() override { return reader_.Next(); }
+  const RetrievalStats& stats() const override { return stats_; }
 
  private:
-  std::string name_;
-  RetrievalStats* stats_;
-  double start_ = MonotonicSeconds();
-};
-
-/// The values of all views of a plan: each source is read once, whatever views read it.
-class ViewRetrieval {
- public:
-  ViewRetrieval(const Context& context, const FeaturePlan& plan, const OfflineStore& store,
-                const arrow::Table& entity_rows, const Labels& labels,
-                const RetrievalOptions& options, RetrievalStats* stats)
-      : context_(context),
-        plan_(plan),
-        store_(store),
-        entity_rows_(entity_rows),
-        labels_(labels),
-        options_(options),
-        stats_(stats) {}
-
-  Result<std::vector<ViewArrays>> Run() {
-    GNOMON_RETURN_NOT_OK(OpenShared());
-    GNOMON_RETURN_NOT_OK(JoinPlain());
-    GNOMON_RETURN_NOT_OK(ReadSharedWindows());
-    std::vector<ViewArrays> views;
-    for (const PlannedView& planned : plan_.views) {
-      GNOMON_RETURN_NOT_OK(context_.Check());
-      if (planned.view->is_window()) {
-        GNOMON_ASSIGN_OR_RETURN(auto columns, Windows(planned));
-        views.push_back(std::move(columns));
-      } else {
-        views.push_back(std::move(joined_.at(&planned)));
-      }
-    }
-    stats_->source_rows += rows_.total();
-    return views;
-  }
-
- private:
-  /// Window views of shared sources are opened before the first pass; others, which hold the rows
-  /// of the views below them, when it is their turn.
-  Status OpenShared() {
-    std::vector<SourceUse> uses;
-    for (const PlannedView& planned : plan_.views) {
-      uses.push_back({planned.view, ColumnsToRead(planned),
-                      RangeToRead(planned, labels_.min_micros(), labels_.max_micros(), options_)});
-    }
-    GNOMON_ASSIGN_OR_RETURN(shared_,
-                            SharedSources::Open(context_, *plan_.definitions, store_, uses));
-    for (const PlannedView& planned : plan_.views) {
-      if (!planned.view->is_window() || shared_.GroupOf(*planned.view) < 0) continue;
-      GNOMON_ASSIGN_OR_RETURN(windows_[&planned], Open(planned));
-    }
-    return Status::OK();
-  }
-
-  Result<std::unique_ptr<WindowRetrieval>> Open(const PlannedView& planned) const {
-    return WindowRetrieval::Open(context_, plan_, planned, labels_, store_, shared_, options_);
-  }
-
-  Status JoinPlain() {
-    std::vector<const PlannedView*> plain;
-    for (const PlannedView& planned : plan_.views) {
-      if (!planned.view->is_window()) plain.push_back(&planned);
-    }
-    if (plain.empty()) return Status::OK();
-    StepTimer timer("plain views", stats_);
-    std::vector<WindowRetrieval*> windows;
-    for (const auto& [planned, window] : windows_) windows.push_back(window.get());
-    GNOMON_ASSIGN_OR_RETURN(
-        joined_, JoinPlainViews(context_, plan_, plain, labels_, store_, shared_, windows,
-                                entity_rows_, options_, &rows_, stats_));
-    return Status::OK();
-  }
-
-  /// Those that the join has not read: source by source, the views of each side by side.
-  Status ReadSharedWindows() {
-    std::map<int, std::vector<ViewPass*>> groups;
-    for (const auto& [planned, window] : windows_) {
-      if (!window->pass().has_begun())
-        groups[shared_.GroupOf(*planned->view)].push_back(&window->pass());
-    }
-    if (groups.empty()) return Status::OK();
-    StepTimer timer("window views' events", stats_);
-    for (const auto& [group, passes] : groups) {
-      GNOMON_RETURN_NOT_OK(passes.front()->source().WithoutMemory(RunPasses(context_, passes)));
-      ++stats_->scans;
-    }
-    return Status::OK();
-  }
-
-  Result<ViewArrays> Windows(const PlannedView& planned) {
-    StepTimer timer(Concat("view ", planned.alias), stats_);
-    ProgressPhase phase(context_.progress, Concat("join ", planned.alias), labels_.num_rows());
-    std::unique_ptr<WindowRetrieval> windows = std::move(windows_[&planned]);
-    if (windows == nullptr) {
-      GNOMON_ASSIGN_OR_RETURN(windows, Open(planned));
-      ViewPass& pass = windows->pass();
-      GNOMON_RETURN_NOT_OK(pass.source().WithoutMemory(RunPasses(context_, {&pass})));
-      stats_->scans += planned.view->is_derived() ? windows->reads().scans : 1;
-    }
-    if (planned.view->is_derived()) {
-      stats_->source_rows += windows->reads().rows;
-    } else {
-      rows_.Add(*planned.view, windows->pass().stats().rows_read);
-    }
-    auto columns = windows->Evaluate(stats_);
-    phase.Advance(labels_.num_rows());
-    return columns;
-  }
-
-  const Context& context_;
-  const FeaturePlan& plan_;
-  const OfflineStore& store_;
-  const arrow::Table& entity_rows_;
-  const Labels& labels_;
-  const RetrievalOptions& options_;
-  RetrievalStats* stats_;
-  SharedSources shared_;
-  std::map<const PlannedView*, std::unique_ptr<WindowRetrieval>> windows_;  ///< of shared sources
-  std::map<const PlannedView*, ViewArrays> joined_;
-  ReadRows rows_;
+  const std::shared_ptr<arrow::Table> table_;
+  const RetrievalStats stats_;
+  arrow::TableBatchReader reader_;
 };
 
 }  // namespace
+
+std::unique_ptr<HistoricalRows> RowsOfTable(std::shared_ptr<arrow::Table> table,
+                                            RetrievalStats stats) {
+  return std::make_unique<TableRows>(std::move(table), std::move(stats));
+}
+
+Result<std::shared_ptr<arrow::Table>> CollectRows(const Context& context, HistoricalRows* rows,
+                                                  int held_columns) {
+  MemoryReservation memory(context.memory);
+  arrow::RecordBatchVector batches;
+  while (true) {
+    GNOMON_ASSIGN_OR_RETURN(auto batch, rows->Next());
+    if (batch == nullptr) break;
+    int64_t bytes = 0;
+    for (int i = held_columns; i < batch->num_columns(); ++i) {
+      GNOMON_ASSIGN_OR_RETURN(const int64_t of_column,
+                              arrow::util::ReferencedBufferSize(*batch->column(i)));
+      bytes += of_column;
+    }
+    GNOMON_RETURN_NOT_OK(WithHint(WithContext(memory.Grow(bytes), "rows of a retrieval"),
+                                  "raise --memory-limit (memory_limit in feature_store.yaml), or "
+                                  "write them to a file, batch by batch"));
+    batches.push_back(std::move(batch));
+  }
+  return arrow::Table::FromRecordBatches(rows->schema(), batches);
+}
 
 Result<std::string> EventTimestampColumn(const arrow::Schema& schema) {
   std::vector<std::string> times;
@@ -194,44 +91,23 @@ Result<std::shared_ptr<arrow::Table>> RetrieveHistorical(
     const arrow::Table& entity_rows, const RetrievalOptions& options, RetrievalStats* stats) {
   RetrievalStats unused;
   if (stats == nullptr) stats = &unused;
+  RetrievalOptions here = options;
   if (options.in_processes) {
     auto table = RetrieveInProcesses(context, plan, store, entity_rows.Slice(0), options, stats);
     if (table.ok() || KindOf(table.status()) != ErrorKind::kUnsupported) return table;
     stats->joins.emplace_back("stages",
                               Concat("none, all in this process: ", table.status().message()));
+    here.in_processes = false;
   }
-  Labels labels;
-  {
-    StepTimer timer("entity rows", stats);
-    GNOMON_ASSIGN_OR_RETURN(labels, Labels::Make(context, plan, entity_rows));
-  }
-  stats->entity_rows = labels.num_rows();
-  stats->null_key_rows = labels.null_key_rows();
-  if (labels.null_key_rows() > 0) {
-    LogWarning("feature",
-               Concat("entity rows with a null join key or timestamp get null features: ",
-                      labels.null_key_rows()));
-  }
-
-  PlanInputs inputs;
-  inputs.num_rows = labels.num_rows();
-  ViewRetrieval views(context, plan, store, entity_rows, labels, options, stats);
-  GNOMON_ASSIGN_OR_RETURN(inputs.views, views.Run());
-  for (const Field& field : plan.request_fields) {
-    GNOMON_ASSIGN_OR_RETURN(auto column, RequestColumn(entity_rows, field));
-    inputs.request.push_back(std::move(column));
-  }
-
-  StepTimer timer("on-demand expressions", stats);
-  GNOMON_ASSIGN_OR_RETURN(auto outputs, EvaluateOutputs(plan, inputs));
-  arrow::FieldVector fields = entity_rows.schema()->fields();
-  std::vector<std::shared_ptr<arrow::ChunkedArray>> columns = entity_rows.columns();
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    fields.push_back(arrow::field(plan.outputs[i].name, outputs[i]->type()));
-    columns.push_back(std::make_shared<arrow::ChunkedArray>(outputs[i]));
-  }
-  return arrow::Table::Make(arrow::schema(std::move(fields)), std::move(columns),
-                            labels.num_rows());
+  const auto joins = stats->joins;
+  GNOMON_ASSIGN_OR_RETURN(
+      const auto rows,
+      OpenHistorical(context, plan, store,
+                     table::PartitionedTable::Of(entity_rows.Slice(0), "the entity rows"), here));
+  GNOMON_ASSIGN_OR_RETURN(auto table, CollectRows(context, rows.get(), entity_rows.num_columns()));
+  *stats = rows->stats();
+  stats->joins.insert(stats->joins.begin(), joins.begin(), joins.end());
+  return table;
 }
 
 std::string ExplainRetrieval(const FeaturePlan& plan, const RetrievalOptions& options) {

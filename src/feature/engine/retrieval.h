@@ -13,6 +13,7 @@
 #include "dataset/asof/asof_strategy.h"
 #include "feature/offline/offline_store.h"
 #include "feature/plan/feature_plan.h"
+#include "table/partitioned_table.h"
 
 /// Historical features: for each entity row the values that were known at its time (the
 /// point-in-time rules are in docs/design/point_in_time.md).
@@ -48,9 +49,39 @@ struct RetrievalStats {
 /// time column. kUser when there is none or several (they are named).
 Result<std::string> EventTimestampColumn(const arrow::Schema& schema);
 
+/// The rows of a retrieval in batches, whose sizes are the same whatever the memory limit. Not
+/// thread-safe.
+class HistoricalRows {
+ public:
+  virtual ~HistoricalRows() = default;
+  virtual const std::shared_ptr<arrow::Schema>& schema() const = 0;
+  /// Null at the end.
+  virtual Result<std::shared_ptr<arrow::RecordBatch>> Next() = 0;
+  /// Complete after the end.
+  virtual const RetrievalStats& stats() const = 0;
+};
+
+/// Rows that are in memory already.
+std::unique_ptr<HistoricalRows> RowsOfTable(std::shared_ptr<arrow::Table> table,
+                                            RetrievalStats stats);
+
+/// All rows as one table. Its memory is reserved while it is made: kExhausted when the budget
+/// refuses. The first `held_columns` are not counted: somebody else holds them.
+Result<std::shared_ptr<arrow::Table>> CollectRows(const Context& context, HistoricalRows* rows,
+                                                  int held_columns = 0);
+
 /// One output row per entity row, in input order: all entity columns as they are, then the plan's
-/// outputs. No match gives nulls. Errors: kUser for a missing join key or request column, a join
-/// key of another type, an output name that is an entity column.
+/// outputs. No match gives nulls. Neither the entity rows nor the result are in memory as a whole:
+/// the entity rows are read twice (files must stay as they are), and what the budget has no room
+/// for is spilled. Distinct keys of the entity rows have to fit, and the rows of a view over views.
+/// Everything given outlives the result. Errors: kUser for a missing join key or request column, a
+/// join key of another type, an output name that is an entity column; kExhausted for what does not
+/// fit.
+Result<std::unique_ptr<HistoricalRows>> OpenHistorical(
+    const Context& context, const FeaturePlan& plan, const OfflineStore& store,
+    std::shared_ptr<const table::PartitionedTable> entity_rows, const RetrievalOptions& options);
+
+/// The rows of OpenHistorical as one table.
 Result<std::shared_ptr<arrow::Table>> RetrieveHistorical(
     const Context& context, const FeaturePlan& plan, const OfflineStore& store,
     const arrow::Table& entity_rows, const RetrievalOptions& options, RetrievalStats* stats);
@@ -58,7 +89,13 @@ Result<std::shared_ptr<arrow::Table>> RetrieveHistorical(
 /// Retrieval without entity rows, [start, end] both inclusive in microseconds. One plain view alone
 /// gives its rows; otherwise the distinct (keys, time) of all views' rows, in order of time and
 /// then first appearance, joined as of that time. kUser when the views have different join keys or
-/// need request data.
+/// need request data. The rows of one view stream; the distinct keys and times of several have to
+/// fit into memory. Everything given outlives the result.
+Result<std::unique_ptr<HistoricalRows>> OpenRange(const Context& context, const FeaturePlan& plan,
+                                                  const OfflineStore& store, int64_t start,
+                                                  int64_t end, const RetrievalOptions& options);
+
+/// The rows of OpenRange as one table.
 Result<std::shared_ptr<arrow::Table>> RetrieveRange(const Context& context, const FeaturePlan& plan,
                                                     const OfflineStore& store, int64_t start,
                                                     int64_t end, const RetrievalOptions& options,

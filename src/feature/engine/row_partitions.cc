@@ -140,4 +140,16 @@ Result<std::shared_ptr<arrow::RecordBatch>> RowPartitions::Take(int32_t partitio
   return arrow::RecordBatch::Make(schema_, num_rows(partition), std::move(columns));
 }
 
+std::shared_ptr<arrow::RecordBatch> RowPartitions::TakeBatch(int64_t number,
+                                                             MemoryReservation* memory) {
+  Chunk& chunk = chunks_[static_cast<size_t>(number)];
+  arrow::ArrayVector columns = std::exchange(chunk.columns, {});
+  int64_t bytes = 0;
+  for (const auto& column : columns) bytes += chunk.place < 0 ? BytesOf(*column) : 0;
+  // The reservation changes hands.
+  memory_.Shrink(bytes);
+  static_cast<void>(memory->TryGrow(bytes));
+  return arrow::RecordBatch::Make(schema_, chunk.offsets.back(), std::move(columns));
+}
+
 }  // namespace gnomon::feature

@@ -42,6 +42,11 @@ class RowPartitions {
   /// the budget: kExhausted when it refuses. Each partition may be taken once.
   Result<std::shared_ptr<arrow::RecordBatch>> Take(int32_t partition, MemoryReservation* memory);
 
+  /// Of one partition only, instead of Take: its rows as the batches that were added (those without
+  /// rows are none), in the order of the positions. Each may be taken once.
+  int64_t num_batches() const { return static_cast<int64_t>(chunks_.size()); }
+  std::shared_ptr<arrow::RecordBatch> TakeBatch(int64_t number, MemoryReservation* memory);
+
  private:
   struct Chunk {
     int64_t position = 0;

@@ -17,7 +17,7 @@ namespace gnomon::feature {
 namespace {
 
 /// The rows of one view, from before the pass over its source until they are one batch.
-class RowsOfView {
+class RowsOfView : public SourceRowStream {
  public:
   static Result<std::unique_ptr<RowsOfView>> Open(
       const Context& context, const Definitions& definitions, const FeatureView& view,
@@ -40,14 +40,21 @@ class RowsOfView {
     read.memory = std::make_shared<MemoryReservation>(context_.memory);
     auto taken = rows_.Take(0, read.memory.get());
     if (!taken.ok()) return source_.WithoutMemory(taken.status());
-    const arrow::ArrayVector& arrays = (*taken)->columns();
-    read.num_rows = (*taken)->num_rows();
-    auto next = arrays.begin();
-    for (size_t i = 0; i < source_.keys().size(); ++i) read.keys.push_back(*next++);
-    read.time_column = *next++;
-    if (source_.created() >= 0) read.created_column = *next++;
-    read.columns.assign(next, arrays.end());
-    GNOMON_ASSIGN_OR_RETURN(read.times, EventTimesOf(*read.time_column, read.created_column.get()));
+    GNOMON_RETURN_NOT_OK(Name(**taken, &read));
+    return read;
+  }
+
+  /// After the pass, instead of Take.
+  Status Finish() { return source_.WithoutMemory(rows_.Finish()); }
+  int64_t time_unit() const override { return source_.time_unit(); }
+  int64_t spilled_bytes() const override { return rows_.spilled_bytes(); }
+
+  Result<std::optional<SourceRows>> Next() override {
+    if (next_ == rows_.num_batches()) return std::nullopt;
+    SourceRows read;
+    read.memory = std::make_shared<MemoryReservation>(context_.memory);
+    const auto batch = rows_.TakeBatch(next_++, read.memory.get());
+    GNOMON_RETURN_NOT_OK(Name(*batch, &read));
     return read;
   }
 
@@ -59,6 +66,19 @@ class RowsOfView {
         pass_(context_, source_, std::move(scan),
               [this](const ViewBatch& batch) { return Add(batch); }) {}
 
+  Status Name(const arrow::RecordBatch& taken, SourceRows* read) const {
+    const arrow::ArrayVector& arrays = taken.columns();
+    read->num_rows = taken.num_rows();
+    auto next = arrays.begin();
+    for (size_t i = 0; i < source_.keys().size(); ++i) read->keys.push_back(*next++);
+    read->time_column = *next++;
+    if (source_.created() >= 0) read->created_column = *next++;
+    read->columns.assign(next, arrays.end());
+    GNOMON_ASSIGN_OR_RETURN(read->times,
+                            EventTimesOf(*read->time_column, read->created_column.get()));
+    return Status::OK();
+  }
+
   Status Add(const ViewBatch& batch) {
     const std::vector<int32_t> all(static_cast<size_t>(batch.num_rows), 0);
     return rows_.Add(NumberOfRow(batch.partition, batch.first_row), batch.EventColumns(), all);
@@ -68,18 +88,41 @@ class RowsOfView {
   const ViewSource source_;
   RowPartitions rows_;
   ViewPass pass_;
+  int64_t next_ = 0;
 };
 
+/// Opened, and the pass run.
+Result<std::unique_ptr<RowsOfView>> RowsOfOneView(const Context& context,
+                                                  const Definitions& definitions,
+                                                  const FeatureView& view,
+                                                  const OfflineStore& store,
+                                                  const std::vector<std::string>& columns,
+                                                  const SourceRange& range, SourceReads* reads) {
+  GNOMON_ASSIGN_OR_RETURN(
+      auto rows, RowsOfView::Open(context, definitions, view, store, {}, columns, range, reads));
+  GNOMON_RETURN_NOT_OK(RunPasses(context, {&rows->pass()}));
+  if (!view.is_derived()) *reads = {reads->rows + rows->pass().stats().rows_read, reads->scans + 1};
+  return rows;
+}
+
 }  // namespace
+
+Result<std::unique_ptr<SourceRowStream>> SourceRowStream::Read(
+    const Context& context, const Definitions& definitions, const FeatureView& view,
+    const OfflineStore& store, const std::vector<std::string>& columns, const SourceRange& range,
+    SourceReads* reads) {
+  GNOMON_ASSIGN_OR_RETURN(auto rows,
+                          RowsOfOneView(context, definitions, view, store, columns, range, reads));
+  GNOMON_RETURN_NOT_OK(rows->Finish());
+  return rows;
+}
 
 Result<SourceRows> ReadSourceRows(const Context& context, const Definitions& definitions,
                                   const FeatureView& view, const OfflineStore& store,
                                   const std::vector<std::string>& columns, const SourceRange& range,
                                   SourceReads* reads) {
-  GNOMON_ASSIGN_OR_RETURN(const auto rows, RowsOfView::Open(context, definitions, view, store, {},
-                                                            columns, range, reads));
-  GNOMON_RETURN_NOT_OK(RunPasses(context, {&rows->pass()}));
-  if (!view.is_derived()) *reads = {reads->rows + rows->pass().stats().rows_read, reads->scans + 1};
+  GNOMON_ASSIGN_OR_RETURN(const auto rows,
+                          RowsOfOneView(context, definitions, view, store, columns, range, reads));
   return rows->Take();
 }
 

@@ -49,6 +49,22 @@ Result<SourceRows> ReadSourceRows(const Context& context, const Definitions& def
                                   const std::vector<std::string>& columns, const SourceRange& range,
                                   SourceReads* reads);
 
+/// The same rows in batches, which are those of the source: nothing else decides where one ends.
+/// They are read at once, and spilled where the budget has no room for them.
+class SourceRowStream {
+ public:
+  static Result<std::unique_ptr<SourceRowStream>> Read(
+      const Context& context, const Definitions& definitions, const FeatureView& view,
+      const OfflineStore& store, const std::vector<std::string>& columns, const SourceRange& range,
+      SourceReads* reads);
+  virtual ~SourceRowStream() = default;
+  /// Nanoseconds, of the event times in the source.
+  virtual int64_t time_unit() const = 0;
+  /// Absent after the last.
+  virtual Result<std::optional<SourceRows>> Next() = 0;
+  virtual int64_t spilled_bytes() const = 0;
+};
+
 /// The same of several views, in their order; those that share a source are read in one pass. No
 /// columns beside keys and times.
 Result<std::vector<SourceRows>> ReadSourceRows(const Context& context,

@@ -3,19 +3,12 @@
 #include <algorithm>
 #include <utility>
 
-#include <arrow/array.h>
-#include <arrow/chunked_array.h>
-#include <arrow/table.h>
 #include <arrow/type.h>
 
 #include "base/text.h"
-#include "pit/time_unit.h"
-#include "table/column.h"
 
 namespace gnomon::feature {
 namespace {
-
-constexpr int64_t kMicro = 1000;  ///< nanoseconds
 
 const Aggregation* FindAggregation(const FeatureView& view, const std::string& name) {
   auto found = std::ranges::find(view.aggregations, name, &Aggregation::name);
@@ -49,57 +42,6 @@ Status CheckEntityRows(const FeaturePlan& plan, const arrow::Schema& schema) {
     return missing(field.name, "request data of an on-demand feature view");
   }
   return Status::OK();
-}
-
-Result<Labels> Labels::Make(const Context& context, const FeaturePlan& plan,
-                            const arrow::Table& entity_rows) {
-  Labels labels;
-  labels.num_rows_ = entity_rows.num_rows();
-  GNOMON_RETURN_NOT_OK(CheckEntityRows(plan, *entity_rows.schema()));
-  GNOMON_ASSIGN_OR_RETURN(std::string time_name, EventTimestampColumn(*entity_rows.schema()));
-  GNOMON_ASSIGN_OR_RETURN(auto time_column,
-                          table::SingleChunk(*entity_rows.GetColumnByName(time_name)));
-  GNOMON_ASSIGN_OR_RETURN(labels.times_, table::RawTimes(*time_column));
-  labels.unit_nanos_ = table::UnitNanos(*time_column->type());
-
-  bool any = false;
-  for (int64_t i = 0; i < labels.num_rows_; ++i) {
-    if (time_column->IsNull(i)) continue;
-    const pit::Nanos nanos =
-        pit::ToNanos(labels.times_[static_cast<size_t>(i)], labels.unit_nanos_);
-    const int64_t low = pit::FloorToUnit(nanos, kMicro);
-    const int64_t high = pit::CeilToUnit(nanos, kMicro);
-    labels.min_micros_ = any ? std::min(labels.min_micros_, low) : low;
-    labels.max_micros_ = any ? std::max(labels.max_micros_, high) : high;
-    any = true;
-  }
-
-  std::vector<bool> null_key(static_cast<size_t>(labels.num_rows_), false);
-  for (const PlannedView& planned : plan.views) {
-    if (labels.keys_.contains(planned.entity_columns)) continue;
-    Keys& keys = labels.keys_[planned.entity_columns];
-    keys.ids.assign(static_cast<size_t>(labels.num_rows_), 0);
-    if (!planned.entity_columns.empty()) {
-      arrow::ArrayVector columns;
-      std::vector<std::shared_ptr<arrow::DataType>> types;
-      for (const std::string& name : planned.entity_columns) {
-        GNOMON_ASSIGN_OR_RETURN(auto array, table::SingleChunk(*entity_rows.GetColumnByName(name)));
-        types.push_back(array->type());
-        columns.push_back(std::move(array));
-      }
-      auto index = table::KeyIndex::Make(types);
-      if (!index.ok()) return WithContext(index.status(), "entity rows");
-      keys.index = std::make_shared<table::KeyIndex>(*std::move(index));
-      GNOMON_RETURN_NOT_OK(keys.index->Insert(columns, keys.ids));
-    }
-    for (size_t i = 0; i < keys.ids.size(); ++i) {
-      if (time_column->IsNull(static_cast<int64_t>(i))) keys.ids[i] = table::KeyIndex::kNull;
-      if (keys.ids[i] == table::KeyIndex::kNull) null_key[i] = true;
-    }
-    GNOMON_RETURN_NOT_OK(context.Check());
-  }
-  labels.null_key_rows_ = std::ranges::count(null_key, true);
-  return labels;
 }
 
 std::vector<std::string> ColumnsToRead(const PlannedView& planned) {

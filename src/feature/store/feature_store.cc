@@ -126,6 +126,11 @@ Result<std::vector<RegistryChange>> ApplyTo(Registry& registry, const Context& c
   }
 }
 
+using EntityTable = Result<std::shared_ptr<const table::PartitionedTable>>;
+
+/// For messages.
+constexpr const char* kEntityRows = "the entity rows";
+
 }  // namespace
 
 FeatureStore::FeatureStore() : impl_(std::make_unique<Impl>()) {}
@@ -270,28 +275,26 @@ Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
     const FeatureRequest& request, std::shared_ptr<arrow::Table> entity_rows,
     const RetrievalOptions& options) const {
   GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, impl_->Plan(request));
-  return MakeEntityRowsJob(
-      std::move(plan), *impl_->offline,
-      {.read = [entity_rows](const Context&) -> Result<std::shared_ptr<arrow::Table>> {
-         return entity_rows;
-       },
-       .file = {}},
-      WithEngine(options, impl_->config));
+  return MakeEntityRowsJob(std::move(plan), *impl_->offline,
+                           {.open = [entity_rows](const Context&) -> EntityTable {
+                              return table::PartitionedTable::Of(entity_rows, kEntityRows);
+                            },
+                            .file = {}},
+                           WithEngine(options, impl_->config));
 }
 
 Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
     const FeatureRequest& request, const std::string& entity_file,
     const RetrievalOptions& options) const {
   GNOMON_ASSIGN_OR_RETURN(FeaturePlan plan, impl_->Plan(request));
-  return MakeEntityRowsJob(
-      std::move(plan), *impl_->offline,
-      {.read = [entity_file](const Context& context) -> Result<std::shared_ptr<arrow::Table>> {
-         auto rows = table::ReadTable(context, entity_file);
-         if (!rows.ok()) return WithContext(rows.status(), "entity rows");
-         return rows;
-       },
-       .file = entity_file},
-      WithEngine(options, impl_->config));
+  return MakeEntityRowsJob(std::move(plan), *impl_->offline,
+                           {.open = [entity_file](const Context& context) -> EntityTable {
+                              auto rows = table::PartitionedTable::Open(context, entity_file);
+                              if (!rows.ok()) return WithContext(rows.status(), "entity rows");
+                              return *std::move(rows);
+                            },
+                            .file = entity_file},
+                           WithEngine(options, impl_->config));
 }
 
 Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
@@ -301,11 +304,10 @@ Result<std::unique_ptr<RetrievalJob>> FeatureStore::GetHistoricalFeatures(
   const OfflineStore& offline = *impl_->offline;
   return MakeEntityRowsJob(
       std::move(plan), offline,
-      {.read = [&offline, sql = entity_query.sql](
-                   const Context& context) -> Result<std::shared_ptr<arrow::Table>> {
+      {.open = [&offline, sql = entity_query.sql](const Context& context) -> EntityTable {
          auto rows = offline.Query(context, sql);
          if (!rows.ok()) return WithContext(rows.status(), "entity rows");
-         return rows;
+         return table::PartitionedTable::Of(*std::move(rows), kEntityRows);
        },
        .file = {}},
       WithEngine(options, impl_->config));

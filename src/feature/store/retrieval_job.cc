@@ -1,9 +1,13 @@
 #include "feature/store/retrieval_job.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <arrow/table.h>
+#include <arrow/type.h>
 
+#include "base/memory.h"
+#include "base/memory_reservation.h"
 #include "base/mutex.h"
 #include "base/progress.h"
 #include "base/text.h"
@@ -14,6 +18,30 @@
 
 namespace gnomon::feature {
 namespace {
+
+/// Of a row group: small, since all of it is in memory before it is written.
+constexpr int64_t kRowGroupBytes = int64_t{16} << 20;
+constexpr int64_t kMostRowGroupRows = int64_t{1} << 20;
+/// Guessed width of a text or list.
+constexpr int64_t kVariableWidth = 64;
+
+int64_t RowBytes(const arrow::Schema& schema) {
+  int64_t bytes = 0;
+  for (const auto& field : schema.fields()) {
+    const int width = field->type()->byte_width();
+    bytes += width > 0 ? width : kVariableWidth;
+  }
+  return std::max<int64_t>(1, bytes);
+}
+
+/// Says the schema, so that files do not depend on the limit; under less than 64 MiB the limit
+/// does.
+int64_t RowGroupRows(const Context& context, const arrow::Schema& schema) {
+  int64_t bytes = kRowGroupBytes;
+  if (context.memory != nullptr && context.memory->limit() > 0)
+    bytes = std::min(bytes, context.memory->limit() / 4);
+  return std::clamp<int64_t>(bytes / RowBytes(schema), 1, kMostRowGroupRows);
+}
 
 /// Keeps the plan and the statistics of the last run; subclasses run it.
 class PlannedJob : public RetrievalJob {
@@ -28,19 +56,32 @@ class PlannedJob : public RetrievalJob {
   }
 
   Result<std::shared_ptr<arrow::Table>> ToTable(const Context& context) const override {
-    RetrievalStats stats;
-    GNOMON_ASSIGN_OR_RETURN(auto result, Run(context, &stats));
-    MutexLock lock(mutex_);
-    stats_ = std::move(stats);
-    return result;
+    GNOMON_ASSIGN_OR_RETURN(const auto rows, Open(context));
+    GNOMON_ASSIGN_OR_RETURN(auto table, CollectRows(context, rows.get()));
+    KeepStats(rows->stats());
+    return table;
   }
 
   Result<int64_t> WriteTo(const Context& context, const std::string& path) const override {
     GNOMON_RETURN_NOT_OK(table::FormatOfPath(path).status());
-    GNOMON_ASSIGN_OR_RETURN(auto result, ToTable(context));
-    ProgressPhase phase(context.progress, Concat("write ", path), result->num_rows());
-    GNOMON_RETURN_NOT_OK(table::WriteTable(context, *result, path));
-    return result->num_rows();
+    GNOMON_ASSIGN_OR_RETURN(const auto rows, Open(context));
+    const table::WriteOptions options{.row_group_rows = RowGroupRows(context, *rows->schema())};
+    MemoryReservation row_group(context.memory);
+    GNOMON_RETURN_NOT_OK(row_group.Grow(options.row_group_rows * RowBytes(*rows->schema())));
+    GNOMON_ASSIGN_OR_RETURN(const auto writer,
+                            table::TableWriter::Open(context, path, rows->schema(), options));
+    ProgressPhase phase(context.progress, Concat("write ", path), rows->stats().entity_rows);
+    int64_t written = 0;
+    while (true) {
+      GNOMON_ASSIGN_OR_RETURN(const auto batch, rows->Next());
+      if (batch == nullptr) break;
+      GNOMON_RETURN_NOT_OK(writer->Write(*batch));
+      written += batch->num_rows();
+      phase.Advance(batch->num_rows());
+    }
+    GNOMON_RETURN_NOT_OK(writer->Commit());
+    KeepStats(rows->stats());
+    return written;
   }
 
   const FeaturePlan& plan() const override { return plan_; }
@@ -51,14 +92,18 @@ class PlannedJob : public RetrievalJob {
   }
 
  protected:
-  virtual Result<std::shared_ptr<arrow::Table>> Run(const Context& context,
-                                                    RetrievalStats* stats) const = 0;
+  virtual Result<std::unique_ptr<HistoricalRows>> Open(const Context& context) const = 0;
 
   const FeaturePlan plan_;
   const OfflineStore& offline_;
   const RetrievalOptions options_;
 
  private:
+  void KeepStats(const RetrievalStats& stats) const {
+    MutexLock lock(mutex_);
+    stats_ = stats;
+  }
+
   mutable Mutex mutex_;
   mutable RetrievalStats stats_ GNOMON_GUARDED_BY(mutex_);
 };
@@ -70,12 +115,11 @@ class EntityRowsJob : public PlannedJob {
       : PlannedJob(std::move(plan), offline, options), source_(std::move(source)) {}
 
  private:
-  Result<std::shared_ptr<arrow::Table>> Run(const Context& context,
-                                            RetrievalStats* stats) const override {
-    GNOMON_ASSIGN_OR_RETURN(auto entity_rows, source_.read(context));
+  Result<std::unique_ptr<HistoricalRows>> Open(const Context& context) const override {
+    GNOMON_ASSIGN_OR_RETURN(auto entity_rows, source_.open(context));
     const Status usable = CheckEntityRows(plan_, *entity_rows->schema());
     if (!usable.ok()) return WithLocation(usable, {.file = source_.file});
-    return RetrieveHistorical(context, plan_, offline_, *entity_rows, options_, stats);
+    return OpenHistorical(context, plan_, offline_, std::move(entity_rows), options_);
   }
 
   const EntityRowsSource source_;
@@ -93,10 +137,9 @@ class RangeJob : public PlannedJob {
   }
 
  private:
-  Result<std::shared_ptr<arrow::Table>> Run(const Context& context,
-                                            RetrievalStats* stats) const override {
-    return RetrieveRange(context, plan_, offline_, start_,
-                         end_.value_or(context.clock->NowMicros()), options_, stats);
+  Result<std::unique_ptr<HistoricalRows>> Open(const Context& context) const override {
+    return OpenRange(context, plan_, offline_, start_, end_.value_or(context.clock->NowMicros()),
+                     options_);
   }
 
   const int64_t start_;

@@ -6,12 +6,13 @@
 #include <string>
 
 #include "feature/store/feature_store.h"
+#include "table/partitioned_table.h"
 
 namespace gnomon::feature {
 
 /// Where the entity rows come from, when the job runs.
 struct EntityRowsSource {
-  std::function<Result<std::shared_ptr<arrow::Table>>(const Context&)> read;
+  std::function<Result<std::shared_ptr<const table::PartitionedTable>>(const Context&)> open;
   std::string file;  ///< for errors; empty for a table
 };
 

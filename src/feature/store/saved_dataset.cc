@@ -3,7 +3,9 @@
 
 #include <arrow/array.h>
 #include <arrow/table.h>
+#include <arrow/util/byte_size.h>
 
+#include "base/memory_reservation.h"
 #include "base/text.h"
 #include "feature/store/column_statistics.h"
 #include "feature/store/feature_store_internal.h"
@@ -90,11 +92,18 @@ Result<SavedDataset> FeatureStore::SaveDataset(const Context& context, const Ret
   dataset.path = StoredPath(impl_->config.folder, path);
   dataset.tags = tags;
   dataset.created = context.clock->NowMicros();
-  GNOMON_ASSIGN_OR_RETURN(const auto rows, job.ToTable(context));
-  dataset.rows = rows->num_rows();
-  GNOMON_RETURN_NOT_OK(AddTimes(*rows, &dataset));
-  GNOMON_ASSIGN_OR_RETURN(dataset.columns, DescribeColumns(context, *rows));
-  GNOMON_RETURN_NOT_OK(table::WriteTable(context, *rows, path));
+  GNOMON_ASSIGN_OR_RETURN(auto rows, job.ToTable(context));
+  {
+    MemoryReservation memory(context.memory);
+    GNOMON_ASSIGN_OR_RETURN(const int64_t bytes, arrow::util::ReferencedBufferSize(*rows));
+    GNOMON_RETURN_NOT_OK(WithHint(WithContext(memory.Grow(bytes), "rows of a saved dataset"),
+                                  "raise --memory-limit (memory_limit in feature_store.yaml)"));
+    dataset.rows = rows->num_rows();
+    GNOMON_RETURN_NOT_OK(AddTimes(*rows, &dataset));
+    GNOMON_ASSIGN_OR_RETURN(dataset.columns, DescribeColumns(context, *rows));
+    GNOMON_RETURN_NOT_OK(table::WriteTable(context, *rows, path));
+    rows.reset();
+  }
   GNOMON_ASSIGN_OR_RETURN(dataset.fingerprint, FingerprintOfFile(context, path));
   GNOMON_RETURN_NOT_OK(impl_->registry->PutSavedDataset(context, dataset, overwrite));
   return dataset;
