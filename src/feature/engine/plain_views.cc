@@ -79,7 +79,7 @@ Result<std::unique_ptr<PlainViews>> PlainViews::Open(
   const JoinedNames names(*entity_rows->schema());
   const auto times = labels->range().value_or(table::TimeRange{.min = 0, .max = 0});
   dataset::AsOfRequest request{.left = nullptr, .on = {}, .right = {}, .settings = options.join};
-  request.left = PartitionedTable::Renamed(entity_rows, entity_rows->name(), names.left());
+  request.left = PartitionedTable::Renamed(entity_rows, "the entity rows", names.left());
   GNOMON_ASSIGN_OR_RETURN(request.on, EventTimestampColumn(*entity_rows->schema()));
   request.labels = std::move(labels);
   for (WindowRetrieval* window : windows) {
