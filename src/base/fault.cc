@@ -46,22 +46,14 @@ void Interrupt(const std::stop_token& stop) {
 
 const std::vector<std::string>& FaultPoints() {
   static const std::vector<std::string> points = {
-      "materialize.after_sink",
-      "materialize.before_write",
-      "materialize.after_batch",
-      "materialize.before_commit",
-      "materialize.after_commit",
-      "materialize.before_watermark",
-      "registry.before_write",
-      "file.before_scan",
-      "file.before_rename",
-      "file.write",
-      "train.before_save",
-      "offline.before_commit",
-      "database.in_part",
-      "job.before_commit",
-      "job.after_commit",
-      "spill.write",
+      "materialize.after_sink",   "materialize.before_write",
+      "materialize.after_batch",  "materialize.before_commit",
+      "materialize.after_commit", "materialize.before_watermark",
+      "registry.before_write",    "file.before_scan",
+      "file.before_rename",       "file.write",
+      "train.before_save",        "offline.before_commit",
+      "database.in_part",         "job.before_commit",
+      "job.after_commit",         "spill.write",
   };
   return points;
 }
