@@ -16,6 +16,7 @@
 #include "dataset/asof/asof_join.h"
 #include "net/json.h"
 #include "table/file.h"
+#include "table/row_bytes.h"
 
 namespace gnomon::cli {
 namespace {
@@ -123,22 +124,11 @@ Result<dataset::AsOfRequest> RequestOf(const Context& context, const AsOfFlags& 
   return request;
 }
 
-/// A row of the output in memory; texts and lists by a guess.
-int64_t RowBytes(const arrow::Schema& schema) {
-  constexpr int64_t kVariableWidth = 64;
-  int64_t bytes = 0;
-  for (const auto& field : schema.fields()) {
-    const int width = field->type()->byte_width();
-    bytes += width > 0 ? width : kVariableWidth;
-  }
-  return std::max<int64_t>(1, bytes);
-}
-
 Result<int64_t> WriteJoin(const Context& context, dataset::PointInTimeJoin* join,
                           const AsOfFlags& flags) {
   table::WriteOptions options{.compression = flags.compression};
   // The writer holds a row group, and once more while it encodes it.
-  const int64_t row_bytes = 2 * RowBytes(*join->schema());
+  const int64_t row_bytes = 2 * table::GuessRowBytes(*join->schema());
   const int64_t limit = context.memory->limit();
   if (limit > 0) {
     options.row_group_rows =

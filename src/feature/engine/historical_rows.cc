@@ -25,6 +25,7 @@
 #include "feature/engine/view_columns.h"
 #include "feature/engine/window_retrieval.h"
 #include "table/column.h"
+#include "table/row_bytes.h"
 
 /// A retrieval as a stream: entity rows are made ready (times and keys), sources are read past
 /// them, window views are evaluated part by part, then the rows leave block by block.
@@ -34,8 +35,6 @@ namespace {
 constexpr int64_t kBlockBytes = int64_t{1} << 20;
 constexpr int64_t kFewestBlockRows = 1024;
 constexpr int64_t kMostBlockRows = int64_t{64} * 1024;
-/// Guessed width of a text or list.
-constexpr int64_t kVariableWidth = 64;
 
 /// Adds the seconds of its life to a step of the statistics.
 class StepTimer {
@@ -62,15 +61,6 @@ Status Hinted(const Status& status) {
   if (status.ok() || KindOf(status) != ErrorKind::kExhausted || !HintOf(status).empty())
     return status;
   return WithHint(status, "raise --memory-limit (memory_limit in feature_store.yaml)");
-}
-
-int64_t RowBytes(const arrow::Schema& schema) {
-  int64_t bytes = 0;
-  for (const auto& field : schema.fields()) {
-    const int width = field->type()->byte_width();
-    bytes += width > 0 ? width : kVariableWidth;
-  }
-  return std::max<int64_t>(1, bytes);
 }
 
 class StreamedRows : public HistoricalRows {
@@ -140,7 +130,8 @@ void StreamedRows::MakeSchema() {
   for (const PlannedOutput& output : plan_.outputs)
     fields.push_back(arrow::field(output.name, output.dtype.ToArrow()));
   schema_ = arrow::schema(std::move(fields));
-  block_rows_ = std::clamp(kBlockBytes / RowBytes(*schema_), kFewestBlockRows, kMostBlockRows);
+  block_rows_ =
+      std::clamp(kBlockBytes / table::GuessRowBytes(*schema_), kFewestBlockRows, kMostBlockRows);
 }
 
 Status StreamedRows::ReadLabels() {
@@ -236,7 +227,8 @@ Status StreamedRows::EvaluateWindow(const PlannedView& planned) {
 
 /// Two: one is put together, the one before it is written. Of a small limit a part: they are small.
 Status StreamedRows::ReserveBlocks() {
-  const int64_t bytes = 2 * std::min(block_rows_, labels_->num_rows()) * RowBytes(*schema_);
+  const int64_t bytes =
+      2 * std::min(block_rows_, labels_->num_rows()) * table::GuessRowBytes(*schema_);
   const bool limited = context_.memory != nullptr && context_.memory->limit() > 0;
   return block_memory_.Grow(limited ? std::min(bytes, context_.memory->limit() / 32) : bytes);
 }

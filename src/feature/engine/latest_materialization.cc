@@ -14,18 +14,15 @@
 #include "feature/engine/derived_columns.h"
 #include "pit/time_unit.h"
 #include "table/column.h"
+#include "table/row_bytes.h"
 
 namespace gnomon::feature {
 namespace {
 
 constexpr int64_t kMicro = 1000;  ///< nanoseconds
 constexpr int64_t kMostBlockRows = 8 * kOnlineBatchRows;
-/// Guessed width of a text or list, and of an encoded key.
-constexpr int64_t kVariableWidth = 64;
-
-int64_t WidthOf(const arrow::DataType& type) {
-  return type.byte_width() > 0 ? type.byte_width() : kVariableWidth;
-}
+/// Guessed width of an encoded key.
+constexpr int64_t kKeyWidth = table::kGuessedValueBytes;
 
 }  // namespace
 
@@ -56,9 +53,10 @@ Result<std::unique_ptr<ViewBlocks>> LatestMaterialization::Open(
   std::unique_ptr<LatestMaterialization> made(
       new LatestMaterialization(context, std::move(source), std::move(encoder)));
   GNOMON_ASSIGN_OR_RETURN(made->features_, made->source_.Columns(names));
-  made->row_bytes_ = kVariableWidth;
+  made->row_bytes_ = kKeyWidth;
   for (const int column : made->features_)
-    made->row_bytes_ += 2 * WidthOf(*made->source_.table()->schema()->field(column)->type());
+    made->row_bytes_ +=
+        2 * table::GuessValueBytes(*made->source_.table()->schema()->field(column)->type());
   LatestMaterialization* const self = made.get();
   made->pass_.emplace(
       made->context_, made->source_, ScanOf(range),
@@ -103,7 +101,7 @@ Result<std::optional<OnlineBlock>> LatestMaterialization::NextBlock() {
   GNOMON_RETURN_NOT_OK(added);
   const int64_t bytes = arrow::util::TotalBufferSize(*block.values) +
                         static_cast<int64_t>(block.key_bytes.capacity()) +
-                        static_cast<int64_t>(count) * kVariableWidth;
+                        static_cast<int64_t>(count) * kKeyWidth;
   GNOMON_RETURN_NOT_OK(block.memory.Grow(std::max<int64_t>(0, bytes - block.memory.bytes())));
   block.memory.Shrink(block.memory.bytes() - bytes);
   return block;

@@ -20,6 +20,7 @@
 #include "pit/time_unit.h"
 #include "pit/window.h"
 #include "table/column.h"
+#include "table/row_bytes.h"
 
 namespace gnomon::feature {
 namespace {
@@ -34,8 +35,6 @@ constexpr int64_t kPartitionBytes = int64_t{64} << 20;
 constexpr int64_t kEvaluationBytes = 48;
 /// Of a label while its part is evaluated: time, place, number, order.
 constexpr int64_t kLabelBytes = 64;
-/// Guessed width of a text or list.
-constexpr int64_t kVariableWidth = 64;
 constexpr int64_t kFewestLabels = 64;
 
 /// What the labels of each key can reach.
@@ -316,10 +315,8 @@ Result<std::unique_ptr<LabelValues>> PartitionedWindows::EvaluateWhole(int64_t b
 /// Of a label whose part is evaluated, with the values before and after they are put in order.
 int64_t PartitionedWindows::LabelBytes() const {
   int64_t bytes = kLabelBytes;
-  for (const Field* field : planned_.features) {
-    const int width = field->dtype.ToArrow()->byte_width();
-    bytes += 2 * (width > 0 ? width : kVariableWidth);
-  }
+  for (const Field* field : planned_.features)
+    bytes += 2 * table::GuessValueBytes(*field->dtype.ToArrow());
   return bytes;
 }
 

@@ -15,6 +15,7 @@
 #include "feature/engine/stage_retrieval.h"
 #include "feature/engine/view_columns.h"
 #include "table/file.h"
+#include "table/row_bytes.h"
 
 namespace gnomon::feature {
 namespace {
@@ -22,17 +23,6 @@ namespace {
 /// Of a row group: small, since all of it is in memory before it is written.
 constexpr int64_t kRowGroupBytes = int64_t{16} << 20;
 constexpr int64_t kMostRowGroupRows = int64_t{1} << 20;
-/// Guessed width of a text or list.
-constexpr int64_t kVariableWidth = 64;
-
-int64_t RowBytes(const arrow::Schema& schema) {
-  int64_t bytes = 0;
-  for (const auto& field : schema.fields()) {
-    const int width = field->type()->byte_width();
-    bytes += width > 0 ? width : kVariableWidth;
-  }
-  return std::max<int64_t>(1, bytes);
-}
 
 /// Says the schema, so that files do not depend on the limit; under less than 64 MiB the limit
 /// does.
@@ -40,7 +30,7 @@ int64_t RowGroupRows(const Context& context, const arrow::Schema& schema) {
   int64_t bytes = kRowGroupBytes;
   if (context.memory != nullptr && context.memory->limit() > 0)
     bytes = std::min(bytes, context.memory->limit() / 4);
-  return std::clamp<int64_t>(bytes / RowBytes(schema), 1, kMostRowGroupRows);
+  return std::clamp<int64_t>(bytes / table::GuessRowBytes(schema), 1, kMostRowGroupRows);
 }
 
 /// Keeps the plan and the statistics of the last run; subclasses run it.
@@ -67,7 +57,8 @@ class PlannedJob : public RetrievalJob {
     GNOMON_ASSIGN_OR_RETURN(const auto rows, Open(context));
     const table::WriteOptions options{.row_group_rows = RowGroupRows(context, *rows->schema())};
     MemoryReservation row_group(context.memory);
-    GNOMON_RETURN_NOT_OK(row_group.Grow(options.row_group_rows * RowBytes(*rows->schema())));
+    GNOMON_RETURN_NOT_OK(
+        row_group.Grow(options.row_group_rows * table::GuessRowBytes(*rows->schema())));
     GNOMON_ASSIGN_OR_RETURN(const auto writer,
                             table::TableWriter::Open(context, path, rows->schema(), options));
     ProgressPhase phase(context.progress, Concat("write ", path), rows->stats().entity_rows);
