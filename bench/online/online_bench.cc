@@ -28,28 +28,17 @@
 #include "feature/online/entity_key.h"
 #include "feature/online/feast_value.h"
 #include "feature/online/online_store.h"
+#include "or_die.h"
 
 namespace {
 
 using namespace gnomon;
 using namespace gnomon::feature;
+using gnomon::bench::OrDie;
 
 constexpr int kFeatures = 10;
 constexpr int64_t kBatchRows = 16 * 1024;
 constexpr int64_t kTime = 1'767'272'400'000'000;
-
-template <typename T>
-T OrDie(Result<T> result) {
-  if (result.ok()) return *std::move(result);
-  std::fprintf(stderr, "%s\n", FormatError(result.status()).c_str());
-  std::exit(1);
-}
-
-void OrDie(const Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "%s\n", FormatError(status).c_str());
-  std::exit(1);
-}
 
 double CpuSeconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 

@@ -23,28 +23,17 @@
 #include "feature/online/entity_key.h"
 #include "feature/online/online_reader.h"
 #include "feature/online/window_row.h"
+#include "or_die.h"
 
 namespace {
 
 using namespace gnomon;
 using namespace gnomon::feature;
+using gnomon::bench::OrDie;
 
 constexpr int64_t kDay = 86'400'000'000;
 constexpr int64_t kNow = 1'767'272'400'000'000;
 constexpr int64_t kSpan = 90 * kDay;
-
-template <typename T>
-T OrDie(Result<T> result) {
-  if (result.ok()) return *std::move(result);
-  std::fprintf(stderr, "%s\n", FormatError(result.status()).c_str());
-  std::exit(1);
-}
-
-void OrDie(const Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "%s\n", FormatError(status).c_str());
-  std::exit(1);
-}
 
 void Require(bool condition, const char* what) {
   if (condition) return;
