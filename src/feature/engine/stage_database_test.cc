@@ -12,6 +12,7 @@
 #include "feature/engine/database_rows.h"
 #include "feature/engine/retrieval_plan.h"
 #include "feature/engine/stage_retrieval.h"
+#include "feature/offline/postgres_fixture.h"
 #include "runtime/local/local_backend.h"
 #include "runtime/simulated/simulated_backend.h"
 #include "tests/support/postgres.h"
@@ -69,15 +70,9 @@ TablePtr Labels() {
 }
 
 World MakeWorld() {
-  const PostgresServer& server = PostgresServer::Shared();
-  RepositoryConfig config;
-  config.offline_store.type = "postgres";
-  config.offline_store.host = server.host();
-  config.offline_store.port = server.port();
-  config.offline_store.database = server.database();
-  config.offline_store.user = server.user();
-  config.offline_store.password = Secret(server.password());
-  World world{.store = ValueOf(OpenOfflineStore(config)), .plan = {}, .labels = Labels()};
+  World world{.store = ValueOf(OpenOfflineStore(ConfigOf(PostgresServer::Shared()))),
+              .plan = {},
+              .labels = Labels()};
   const auto given =
       Complete(ValueOf(ParseDefinitions(ValueOf(ParseConfig(kDefinitions, "definitions")))));
   RequireOk(Validate(given));

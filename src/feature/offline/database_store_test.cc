@@ -11,7 +11,8 @@
 
 #include "base/text.h"
 #include "feature/offline/offline_store.h"
-#include "sql/postgres.h"
+#include "feature/offline/postgres_fixture.h"
+#include "sql/postgres_fixture.h"
 #include "sql/sqlite.h"
 #include "tests/support/postgres.h"
 #include "tests/support/status.h"
@@ -28,23 +29,8 @@ using test::ValueOf;
 const auto kMicros = arrow::timestamp(arrow::TimeUnit::MICRO);
 const auto kMicrosUtc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
 
-RepositoryConfig ConfigOf(const PostgresServer& server) {
-  RepositoryConfig config;
-  config.offline_store.type = "postgres";
-  config.offline_store.host = server.host();
-  config.offline_store.port = server.port();
-  config.offline_store.database = server.database();
-  config.offline_store.user = server.user();
-  config.offline_store.password = Secret(server.password());
-  return config;
-}
-
 sql::Postgres Connect(const PostgresServer& server) {
-  return ValueOf(sql::Postgres::Connect({}, {.host = server.host(),
-                                             .port = server.port(),
-                                             .database = server.database(),
-                                             .user = server.user(),
-                                             .password = Secret(server.password())}));
+  return ValueOf(sql::Postgres::Connect({}, sql::OptionsOf(server)));
 }
 
 /// A table of PostgreSQL as a source.

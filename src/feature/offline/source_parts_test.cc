@@ -12,6 +12,7 @@
 
 #include "base/text.h"
 #include "feature/offline/offline_store.h"
+#include "feature/offline/postgres_fixture.h"
 #include "sql/postgres_fixture.h"
 #include "table/partitioned_table.h"
 #include "tests/support/postgres.h"
@@ -29,17 +30,6 @@ constexpr const char* kWide =
     "DROP TABLE IF EXISTS wide; CREATE TABLE wide (id int8, at timestamptz, pad text); ALTER TABLE "
     "wide ALTER pad SET STORAGE PLAIN; INSERT INTO wide SELECT g, timestamptz '2024-01-01' + (g * "
     "7919 % 100) * interval '1 hour', repeat('x', 7000) FROM generate_series(1, 4200) AS g";
-
-RepositoryConfig ConfigOf(const PostgresServer& server) {
-  RepositoryConfig config;
-  config.offline_store.type = "postgres";
-  config.offline_store.host = server.host();
-  config.offline_store.port = server.port();
-  config.offline_store.database = server.database();
-  config.offline_store.user = server.user();
-  config.offline_store.password = Secret(server.password());
-  return config;
-}
 
 struct Fixture {
   sql::Postgres connection = sql::ConnectToShared();
