@@ -3,7 +3,6 @@
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
-#include "base/ids.h"
 #include "base/text.h"
 #include "dataset/operators/factories_internal.h"
 #include "dataset/operators/hash_join_internal.h"
@@ -76,37 +75,20 @@ class JoinOperator : public Operator {
 
   Status JoinPartitioned(BatchSource* left, BatchSource* right, int level) {
     PartitionWriter right_parts(environment(), spill_plan_.right, kNumPartitions, stats());
-    GNOMON_RETURN_NOT_OK(Deal(right, spill_plan_.right_keys, plan_.spec.type == JoinType::kFull,
-                              level, &right_parts));
+    const bool null_right = plan_.spec.type == JoinType::kFull;
+    GNOMON_RETURN_NOT_OK(
+        right_parts.AddAll(right, KeyEncoder(spill_plan_.right_keys), null_right, level));
     PartitionWriter left_parts(environment(), spill_plan_.left, kNumPartitions, stats());
-    const bool null_keys =
+    const bool null_left =
         plan_.spec.type != JoinType::kInner && plan_.spec.type != JoinType::kSemi;
-    GNOMON_RETURN_NOT_OK(Deal(left, spill_plan_.left_keys, null_keys, level, &left_parts));
+    GNOMON_RETURN_NOT_OK(
+        left_parts.AddAll(left, KeyEncoder(spill_plan_.left_keys), null_left, level));
     for (int i = 0; i < kNumPartitions; ++i) {
       GNOMON_RETURN_NOT_OK(JoinPartition(&left_parts, &right_parts, i, level));
       left_parts.Drop(i);
       right_parts.Drop(i);
     }
     return Status::OK();
-  }
-
-  /// Rows with a null in the key match nothing: some joins need them, in any partition.
-  Status Deal(BatchSource* input, const std::vector<int>& keys, bool null_keys, int level,
-              PartitionWriter* parts) {
-    const KeyEncoder encoder(keys);
-    while (true) {
-      GNOMON_RETURN_NOT_OK(context().Check());
-      GNOMON_ASSIGN_OR_RETURN(const auto batch, input->Next());
-      if (batch == nullptr) return parts->FlushAll();
-      GNOMON_ASSIGN_OR_RETURN(const auto encoded, encoder.Encode(*batch));
-      std::vector<int32_t> partition_of(static_cast<size_t>(batch->num_rows()), -1);
-      for (int64_t row = 0; row < batch->num_rows(); ++row) {
-        if (encoded.HasNull(row) && !null_keys) continue;
-        const uint64_t hash = HashBytes(encoded[row], static_cast<uint64_t>(level) + 1);
-        partition_of[static_cast<size_t>(row)] = static_cast<int32_t>(hash >> 60);
-      }
-      GNOMON_RETURN_NOT_OK(parts->Add(batch, partition_of));
-    }
   }
 
   Status JoinPartition(PartitionWriter* left_parts, PartitionWriter* right_parts, int partition,
@@ -123,7 +105,7 @@ class JoinOperator : public Operator {
     bool is_last = false;
     for (bool first = true; !is_last; first = false) {
       JoinTable table(spill_plan_);
-      GNOMON_RETURN_NOT_OK(Load(right.get(), &table, &waiting));
+      GNOMON_RETURN_NOT_OK(Fill(right.get(), &table, &waiting));
       is_last = waiting == nullptr;
       if (first && !is_last && level + 1 < kMostLevels) {
         // The table's memory is given back before both sides are dealt out again.
@@ -137,19 +119,6 @@ class JoinOperator : public Operator {
       GNOMON_RETURN_NOT_OK(runs_.Add(&probe));
     }
     return Status::OK();
-  }
-
-  /// Fills the table; `waiting` is what came first and goes in first, then what did not go in.
-  Status Load(BatchSource* right, JoinTable* table, BatchPtr* waiting) {
-    while (true) {
-      if (*waiting == nullptr) {
-        GNOMON_ASSIGN_OR_RETURN(*waiting, right->Next());
-      }
-      if (*waiting == nullptr) return Status::OK();
-      GNOMON_ASSIGN_OR_RETURN(const bool added, table->TryAdd(*waiting));
-      if (!added) return Status::OK();
-      waiting->reset();
-    }
   }
 
   const JoinPlan plan_;

@@ -3,6 +3,7 @@
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
+#include "base/ids.h"
 #include "base/text.h"
 #include "dataset/operators/spill_internal.h"
 #include "runtime/file_descriptor.h"
@@ -110,6 +111,24 @@ Status PartitionWriter::Add(const BatchPtr& batch, std::span<const int32_t> part
     GNOMON_RETURN_NOT_OK(AddPiece(&partitions_[i], std::move(piece)));
   }
   return Status::OK();
+}
+
+Status PartitionWriter::AddAll(BatchSource* input, const KeyEncoder& keys, bool null_keys,
+                               int level) {
+  while (true) {
+    GNOMON_RETURN_NOT_OK(environment_.context.Check());
+    GNOMON_ASSIGN_OR_RETURN(const auto batch, input->Next());
+    if (batch == nullptr) return FlushAll();
+    GNOMON_ASSIGN_OR_RETURN(const auto encoded, keys.Encode(*batch));
+    std::vector<int32_t> partition_of(static_cast<size_t>(batch->num_rows()), -1);
+    for (int64_t row = 0; row < batch->num_rows(); ++row) {
+      if (encoded.HasNull(row) && !null_keys) continue;
+      const uint64_t hash = HashBytes(encoded[row], static_cast<uint64_t>(level) + 1);
+      partition_of[static_cast<size_t>(row)] =
+          static_cast<int32_t>((hash >> 32) * partitions_.size() >> 32);
+    }
+    GNOMON_RETURN_NOT_OK(Add(batch, partition_of));
+  }
 }
 
 Status PartitionWriter::AddPiece(Partition* partition, BatchPtr piece) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "dataset/key_encoding_internal.h"
 #include "dataset/operators/operator_internal.h"
 #include "runtime/spill_file.h"
 
@@ -47,6 +48,10 @@ class PartitionWriter {
 
   /// partition_of[i]: of row i; negative: the row is left out.
   Status Add(const BatchPtr& batch, std::span<const int32_t> partition_of);
+  /// All rows of `input` by the hash of their keys, which is another one at every level; then
+  /// FlushAll. Rows with a null in the key meet nothing: any partition will do, or they are left
+  /// out.
+  Status AddAll(BatchSource* input, const KeyEncoder& keys, bool null_keys, int level);
   /// Moves what is in memory to files, so that its memory is there for reading one partition.
   Status FlushAll();
   int num_partitions() const { return static_cast<int>(partitions_.size()); }
@@ -73,5 +78,20 @@ class PartitionWriter {
   MemoryReservation reservation_;
   std::vector<Partition> partitions_;
 };
+
+/// Fills what takes batches by TryAdd until memory refuses one or `input` ends. `waiting` is what
+/// came first and goes in first, then what did not go in.
+template <typename BatchSet>
+Status Fill(BatchSource* input, BatchSet* set, BatchPtr* waiting) {
+  while (true) {
+    if (*waiting == nullptr) {
+      GNOMON_ASSIGN_OR_RETURN(*waiting, input->Next());
+    }
+    if (*waiting == nullptr) return Status::OK();
+    GNOMON_ASSIGN_OR_RETURN(const bool added, set->TryAdd(*waiting));
+    if (!added) return Status::OK();
+    waiting->reset();
+  }
+}
 
 }  // namespace gnomon::dataset::internal

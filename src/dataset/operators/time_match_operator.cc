@@ -3,7 +3,6 @@
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
-#include "base/ids.h"
 #include "dataset/operators/factories_internal.h"
 #include "dataset/operators/numbered_source_internal.h"
 #include "dataset/operators/sorter_internal.h"
@@ -119,35 +118,18 @@ class TimeMatchOperator : public Operator {
     // Without keys there is nothing to tell partitions by.
     const int num_partitions = plan_.left_keys.empty() ? 1 : kNumPartitions;
     PartitionWriter right_parts(environment(), spill_plan_.right, num_partitions, stats());
-    GNOMON_RETURN_NOT_OK(Deal(right, spill_plan_.right_keys, false, level, &right_parts));
+    GNOMON_RETURN_NOT_OK(
+        right_parts.AddAll(right, KeyEncoder(spill_plan_.right_keys), /*null_keys=*/false, level));
     PartitionWriter left_parts(environment(), spill_plan_.left, num_partitions, stats());
-    GNOMON_RETURN_NOT_OK(Deal(left, spill_plan_.left_keys, true, level, &left_parts));
+    // Labels with a null key are rows all the same.
+    GNOMON_RETURN_NOT_OK(
+        left_parts.AddAll(left, KeyEncoder(spill_plan_.left_keys), /*null_keys=*/true, level));
     for (int i = 0; i < num_partitions; ++i) {
       GNOMON_RETURN_NOT_OK(MatchPartition(&left_parts, &right_parts, i, level));
       left_parts.Drop(i);
       right_parts.Drop(i);
     }
     return Status::OK();
-  }
-
-  /// Events with a null in the key match nothing; labels with one are rows all the same.
-  Status Deal(BatchSource* input, const std::vector<int>& keys, bool null_keys, int level,
-              PartitionWriter* parts) {
-    const KeyEncoder encoder(keys);
-    while (true) {
-      GNOMON_RETURN_NOT_OK(context().Check());
-      GNOMON_ASSIGN_OR_RETURN(const auto batch, input->Next());
-      if (batch == nullptr) return parts->FlushAll();
-      GNOMON_ASSIGN_OR_RETURN(const auto encoded, encoder.Encode(*batch));
-      std::vector<int32_t> partition_of(static_cast<size_t>(batch->num_rows()), -1);
-      for (int64_t row = 0; row < batch->num_rows(); ++row) {
-        if (encoded.HasNull(row) && !null_keys) continue;
-        const uint64_t hash = HashBytes(encoded[row], static_cast<uint64_t>(level) + 1);
-        partition_of[static_cast<size_t>(row)] =
-            parts->num_partitions() == 1 ? 0 : static_cast<int32_t>(hash >> 60);
-      }
-      GNOMON_RETURN_NOT_OK(parts->Add(batch, partition_of));
-    }
   }
 
   Status MatchPartition(PartitionWriter* left_parts, PartitionWriter* right_parts, int partition,
@@ -158,7 +140,7 @@ class TimeMatchOperator : public Operator {
     BatchPtr waiting;
     for (bool first = true; first || waiting != nullptr; first = false) {
       LabelSet labels(spill_plan_);
-      GNOMON_RETURN_NOT_OK(Load(left.get(), &labels, &waiting));
+      GNOMON_RETURN_NOT_OK(Fill(left.get(), &labels, &waiting));
       GNOMON_ASSIGN_OR_RETURN(const auto right, right_parts->Read(partition));
       bool fits = waiting == nullptr || !is_divisible;
       if (fits) {
@@ -188,19 +170,6 @@ class TimeMatchOperator : public Operator {
     MatchedSource matched(spill_plan_, labels, *matcher);
     GNOMON_RETURN_NOT_OK(runs_.Add(&matched));
     return true;
-  }
-
-  /// Fills the set; `waiting` is what came first and goes in first, then what did not go in.
-  static Status Load(BatchSource* left, LabelSet* labels, BatchPtr* waiting) {
-    while (true) {
-      if (*waiting == nullptr) {
-        GNOMON_ASSIGN_OR_RETURN(*waiting, left->Next());
-      }
-      if (*waiting == nullptr) return Status::OK();
-      GNOMON_ASSIGN_OR_RETURN(const bool added, labels->TryAdd(*waiting));
-      if (!added) return Status::OK();
-      waiting->reset();
-    }
   }
 
   const TimeMatchPlan plan_;
