@@ -80,10 +80,16 @@ Status ReadBool(const ConfigNode& section, std::string_view key, bool* value) {
   return member.AsBool().Value(value);
 }
 
-Status ReadPositiveDuration(const ConfigNode& section, std::string_view key, int64_t* value) {
+// A window such as 1H; elsewhere a plain number is seconds, here nobody would know.
+Status ReadWindow(const ConfigNode& section, std::string_view key, int64_t* value) {
   const ConfigNode member = section.Get(key);
   if (member.is_null()) return Status::OK();
   GNOMON_ASSIGN_OR_RETURN(*value, member.AsDuration());
+  GNOMON_ASSIGN_OR_RETURN(const std::string text, member.AsString());
+  if (text.find_first_not_of("0123456789.eE+-") == std::string::npos) {
+    return member.ErrorHere(Concat("a duration without a unit: ", Quoted(text)),
+                            "write it like '1H', '30min' or '15s'");
+  }
   if (*value <= 0) return member.ErrorHere("must be longer than zero");
   return Status::OK();
 }
@@ -193,7 +199,7 @@ Status ReadJoinSettings(const ConfigNode& node, RepositoryConfig::BatchEngine* e
                                    &engine->max_parallelism_multiplier));
   GNOMON_RETURN_NOT_OK(ReadInteger(node, "target_partition_size_mb", int64_t{1}, kMaxMegabytes,
                                    &engine->target_partition_size_mb));
-  return ReadPositiveDuration(node, "window_size_for_joins", &engine->window_size_for_joins);
+  return ReadWindow(node, "window_size_for_joins", &engine->window_size_for_joins);
 }
 
 // Whether a Ray cluster is asked for; the engine inherits from the offline store.

@@ -228,6 +228,8 @@ TEST_CASE("values out of range name the key") {
   wrong("batch_engine: {type: local, target_partition_size_mb: big}", "target_partition_size_mb");
   wrong("batch_engine: {type: local, window_size_for_joins: 1 moon}", "window_size_for_joins");
   wrong("batch_engine: {type: local, window_size_for_joins: 0s}", "longer than zero");
+  wrong("batch_engine: {type: local, window_size_for_joins: 60}", "without a unit: '60'");
+  wrong("batch_engine: {type: local, window_size_for_joins: \"0.5\"}", "without a unit");
   wrong("batch_engine: {type: local, broadcast_join_threshold_mb: -5}",
         "broadcast_join_threshold_mb");
   wrong("feature_server: {port: 65536}", "feature_server.port");
