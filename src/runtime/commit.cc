@@ -36,7 +36,7 @@ Status Committer::Resume(const Context& context) {
     const auto index = static_cast<size_t>(stage - plan_->stages.begin());
     num_resumed_ += 1;
     if (known.contains({commit.stage, commit.partition})) {
-      committed_.emplace(std::pair(index, commit.partition), commit.token);
+      committed_.emplace(std::pair(index, commit.partition), commit);
     } else {
       GNOMON_RETURN_NOT_OK(CommitChosen(context, index, commit));
     }
@@ -45,12 +45,13 @@ Status Committer::Resume(const Context& context) {
 }
 
 Status Committer::Commit(const Context& context, size_t stage, int32_t partition, int32_t attempt,
-                         const std::string& token) {
+                         const TaskOutput& output) {
   GNOMON_CHECK(!IsCommitted(stage, partition), "a partition is committed once");
   const JournalCommit commit{.stage = plan_->stages[stage].name,
                              .partition = partition,
                              .attempt = attempt,
-                             .token = token};
+                             .token = output.commit_token,
+                             .report = output.report};
   if (journal_ != nullptr) GNOMON_RETURN_NOT_OK(journal_->AppendPrepared(commit));
   return CommitChosen(context, stage, commit);
 }
@@ -71,7 +72,7 @@ Status Committer::CommitChosen(const Context& context, size_t stage, const Journ
     GNOMON_RETURN_NOT_OK(journal_->AppendCommitted(commit));
     pending_.pop_back();
   }
-  committed_.emplace(std::pair(stage, commit.partition), commit.token);
+  committed_.emplace(std::pair(stage, commit.partition), commit);
   return Status::OK();
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "base/error.h"
 #include "runtime/job.h"
 #include "runtime/journal.h"
+#include "runtime/stage.h"
 
 namespace gnomon::runtime {
 
@@ -27,14 +29,18 @@ class Committer {
   }
   /// REQUIRES: committed.
   const std::string& TokenOf(size_t stage, int32_t partition) const {
-    return committed_.at({stage, partition});
+    return committed_.at({stage, partition}).token;
+  }
+  /// Of a committed partition; absent when the journal does not say. REQUIRES: committed.
+  const std::optional<std::string>& ReportOf(size_t stage, int32_t partition) const {
+    return committed_.at({stage, partition}).report;
   }
   /// Partitions that an earlier run had chosen.
   int64_t num_resumed() const { return num_resumed_; }
 
   /// REQUIRES: not committed yet.
   Status Commit(const Context& context, size_t stage, int32_t partition, int32_t attempt,
-                const std::string& token);
+                const TaskOutput& output);
   /// Removes a losing attempt; what fails is left to Clean.
   void Abort(const Context& context, size_t stage, const std::string& token) const;
   /// Ends all sinks. `finished` when every partition is committed.
@@ -48,7 +54,7 @@ class Committer {
   const JobPlan* plan_;
   int max_attempts_;
   std::unique_ptr<Journal> journal_;
-  std::map<std::pair<size_t, int32_t>, std::string> committed_;  // tokens
+  std::map<std::pair<size_t, int32_t>, JournalCommit> committed_;
   std::vector<std::pair<size_t, std::string>> pending_;  // chosen, commit not known: stage, token
   int64_t num_resumed_ = 0;
 };

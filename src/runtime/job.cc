@@ -39,15 +39,21 @@ JobRun::JobRun(const Context& context, Backend& backend, const JobPlan& plan,
       states_(plan.stages.size()),
       without_nodes_since_(backend.Now()) {
   result_.outputs.resize(plan.stages.size());
+  result_.reports.resize(plan.stages.size());
   result_.stats.resumed = committer_.num_resumed();
   for (size_t stage = 0; stage < plan.stages.size(); ++stage) {
     const StageSpec& spec = plan.stages[stage];
     for (const StageEdge& edge : spec.inputs) has_consumer_[static_cast<size_t>(edge.from)] = true;
     states_[stage].resize(static_cast<size_t>(spec.num_partitions));
+    result_.reports[stage].resize(static_cast<size_t>(spec.num_partitions));
+    result_.stages.push_back({.name = spec.name});
     if (spec.keep_output) result_.outputs[stage].resize(static_cast<size_t>(spec.num_partitions));
     for (int32_t partition = 0; partition < spec.num_partitions; ++partition) {
-      states_[stage][static_cast<size_t>(partition)].finished =
-          !spec.keep_output && committer_.IsCommitted(stage, partition);
+      const bool is_committed = committer_.IsCommitted(stage, partition);
+      states_[stage][static_cast<size_t>(partition)].finished = !spec.keep_output && is_committed;
+      if (!is_committed) continue;
+      result_.reports[stage][static_cast<size_t>(partition)] =
+          committer_.ReportOf(stage, partition);
     }
   }
 }
@@ -91,6 +97,7 @@ Status JobRun::Rounds() {
     GNOMON_ASSIGN_OR_RETURN(const auto outcomes,
                             backend_.Wait(context_, ids, WaitFor::kAny, SecondsToWait()));
     Status status;
+    const int64_t counted = num_counted_;
     for (const TaskOutcome& outcome : outcomes) {
       // Each outcome comes once: those behind an error are not for Abandon to wait for.
       if (!status.ok()) {
@@ -98,8 +105,8 @@ Status JobRun::Rounds() {
         continue;
       }
       status = Handle(outcome);
-      if (outcome.status.ok()) progress.Advance(1);
     }
+    if (num_counted_ > counted) progress.Advance(num_counted_ - counted);
     GNOMON_RETURN_NOT_OK(status);
   }
   // Slower attempts of finished partitions may still run.
@@ -157,6 +164,7 @@ Status JobRun::Win(const RunningTask& task, const TaskOutcome& outcome) {
     }
     result_.outputs[task.stage][partition] = std::move(*fetched);
   }
+  if (state.num_done == 0) Count(task, outcome.output);
   KeepBlocks(state, outcome.output.blocks);
   if (spec.sink != nullptr && outcome.output.commit_token.empty()) {
     return Error(ErrorKind::kInternal, "stage ", Quoted(spec.name),
@@ -165,8 +173,8 @@ Status JobRun::Win(const RunningTask& task, const TaskOutcome& outcome) {
   if (spec.sink != nullptr && committer_.IsCommitted(task.stage, task.partition)) {
     committer_.Abort(context_, task.stage, outcome.output.commit_token);
   } else if (spec.sink != nullptr) {
-    GNOMON_RETURN_NOT_OK(committer_.Commit(context_, task.stage, task.partition, task.attempt,
-                                           outcome.output.commit_token));
+    GNOMON_RETURN_NOT_OK(
+        committer_.Commit(context_, task.stage, task.partition, task.attempt, outcome.output));
     result_.stats.committed += 1;
   }
   state.finished = true;
@@ -180,11 +188,25 @@ void JobRun::KeepBlocks(PartitionState& state, const std::vector<BlockDescriptor
   state.num_done += 1;
   state.blocks = blocks;
   state.bytes = 0;
-  for (const BlockDescriptor& block : blocks) {
-    state.bytes += block.bytes;
-    if (state.num_done == 1) result_.stats.rows += block.rows;
+  for (const BlockDescriptor& block : blocks) state.bytes += block.bytes;
+}
+
+void JobRun::Count(const RunningTask& task, const TaskOutput& output) {
+  StageStats& stage = result_.stages[task.stage];
+  stage.partitions += 1;
+  for (const BlockDescriptor& block : output.blocks) {
+    stage.rows += block.rows;
+    stage.bytes += block.bytes;
+    stage.spilled_bytes += block.spilled ? block.bytes : 0;
+    result_.stats.rows += block.rows;
+    result_.stats.bytes += block.bytes;
   }
-  if (state.num_done == 1) result_.stats.bytes += state.bytes;
+  stage.seconds += output.seconds;
+  stage.longest_seconds = std::max(stage.longest_seconds, output.seconds);
+  // What was committed by an earlier run is what the rows are of.
+  auto& report = result_.reports[task.stage][static_cast<size_t>(task.partition)];
+  if (!report.has_value()) report = output.report;
+  num_counted_ += 1;
 }
 
 Status JobRun::Fail(const RunningTask& task, const TaskOutcome& outcome) {

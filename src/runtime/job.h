@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -94,6 +95,18 @@ struct JobStats {
   int64_t bytes = 0;        ///< of these
 };
 
+/// One stage, by the winning attempt of each partition that this run made: what lost, came twice
+/// or was made again counts once.
+struct StageStats {
+  std::string name;
+  int64_t partitions = 0;  ///< that this run made
+  int64_t rows = 0;        ///< in their blocks, as the next
+  int64_t bytes = 0;
+  int64_t spilled_bytes = 0;   ///< of blocks that memory had no room for
+  double seconds = 0;          ///< of the tasks, one after the other
+  double longest_seconds = 0;  ///< of one of them
+};
+
 struct JobResult {
   /// By stage and partition; filled for stages with keep_output, on the driver's node. The caller
   /// releases them (Backend::Release).
@@ -101,6 +114,10 @@ struct JobResult {
   /// By stage and partition: the tokens that were committed, now or by an earlier run; filled for
   /// stages with a sink.
   std::vector<std::vector<std::string>> tokens;
+  /// By stage and partition: TaskOutput::report of the winning attempt, which is the journal's for
+  /// a partition that an earlier run committed. Absent for what was made by an earlier run only.
+  std::vector<std::vector<std::optional<std::string>>> reports;
+  std::vector<StageStats> stages;  ///< in the plan's order
   JobStats stats;
 };
 

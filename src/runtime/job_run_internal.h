@@ -65,6 +65,8 @@ class JobRun {
   Status Handle(const TaskOutcome& outcome);
   Status Win(const RunningTask& task, const TaskOutcome& outcome);
   void KeepBlocks(PartitionState& state, const std::vector<BlockDescriptor>& blocks);
+  // Counts the first attempt of a partition that wins.
+  void Count(const RunningTask& task, const TaskOutput& output);
   Status Fail(const RunningTask& task, const TaskOutcome& outcome);
   Result<std::vector<BlockDescriptor>> FetchAll(const std::vector<BlockDescriptor>& blocks);
   void Drop(const RunningTask& task, const TaskOutput& output);
@@ -107,6 +109,7 @@ class JobRun {
   int64_t waiting_bytes_ = 0;
   int64_t max_waiting_bytes_ = 0;
   int64_t num_to_run_ = 0;
+  int64_t num_counted_ = 0;
   Resources unplaceable_;  // what no node can ever take
   bool is_stuck_ = false;
 };

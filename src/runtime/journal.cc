@@ -23,9 +23,10 @@ namespace gnomon::runtime {
 namespace {
 
 constexpr std::string_view kMagic = "GNOMONJL";
-constexpr uint32_t kFormatVersion = 1;
-constexpr size_t kHeaderBytes = 12;  // magic, version
-constexpr size_t kFrameBytes = 12;   // length, checksum of the length, checksum of the payload
+constexpr uint32_t kFormatVersion = 2;
+constexpr uint32_t kOldestVersion = 1;  // without reports
+constexpr size_t kHeaderBytes = 12;     // magic, version
+constexpr size_t kFrameBytes = 12;      // length, checksum of the length, checksum of the payload
 constexpr uint32_t kMostPayloadBytes = uint32_t{1} << 26;
 
 using Crc32c = boost::crc_optimal<32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, true, true>;
@@ -48,10 +49,16 @@ uint32_t NumberAt(std::string_view bytes, size_t place) {
   return value;
 }
 
-std::string Header() {
+std::string Header(uint32_t version = kFormatVersion) {
   std::string out(kMagic);
-  AppendNumber(&out, kFormatVersion);
+  AppendNumber(&out, version);
   return out;
+}
+
+// A header that was not written to its end.
+bool IsTornHeader(std::string_view bytes) {
+  return bytes.size() < kHeaderBytes &&
+         (Header(kFormatVersion).starts_with(bytes) || Header(kOldestVersion).starts_with(bytes));
 }
 
 std::string Framed(std::string_view payload) {
@@ -77,15 +84,16 @@ class JournalParser {
   JournalParser(std::string_view bytes, const std::string& path) : bytes_(bytes), path_(path) {}
 
   Status Parse(JournalContents* contents) {
-    if (bytes_.size() < kHeaderBytes && Header().starts_with(bytes_)) return Status::OK();
+    if (IsTornHeader(bytes_)) return Status::OK();
     if (!bytes_.starts_with(kMagic)) {
       return Error(ErrorKind::kDataLoss, "not a journal: ", path_);
     }
     if (IsZero(bytes_.substr(kMagic.size()))) return Status::OK();
     if (bytes_.size() < kHeaderBytes) return Damaged(path_, kMagic.size());
-    if (const uint32_t version = NumberAt(bytes_, kMagic.size()); version != kFormatVersion) {
-      return Error(ErrorKind::kUnsupported, "journal ", path_, " has format version ", version,
-                   ", this build reads ", kFormatVersion);
+    version_ = NumberAt(bytes_, kMagic.size());
+    if (version_ < kOldestVersion || version_ > kFormatVersion) {
+      return Error(ErrorKind::kUnsupported, "journal ", path_, " has format version ", version_,
+                   ", this build reads ", kOldestVersion, " and ", kFormatVersion);
     }
     whole_ = kHeaderBytes;
     while (whole_ < bytes_.size()) {
@@ -97,6 +105,8 @@ class JournalParser {
 
   // Bytes up to the end of the last whole record.
   size_t whole() const { return whole_; }
+  // What a new journal gets when there is none.
+  uint32_t version() const { return version_; }
 
  private:
   Result<bool> ParseRecord(JournalContents* contents) {
@@ -121,10 +131,12 @@ class JournalParser {
   }
 
   static JournalCommit CommitOf(const proto::JournalCommit& message) {
-    return {.stage = message.stage(),
-            .partition = message.partition(),
-            .attempt = message.attempt(),
-            .token = message.token()};
+    JournalCommit commit{.stage = message.stage(),
+                         .partition = message.partition(),
+                         .attempt = message.attempt(),
+                         .token = message.token()};
+    if (message.has_report()) commit.report = message.report();
+    return commit;
   }
 
   static void Take(const proto::JournalEntry& entry, JournalContents* contents) {
@@ -143,6 +155,7 @@ class JournalParser {
   const std::string_view bytes_;
   const std::string& path_;
   size_t whole_ = 0;
+  uint32_t version_ = kFormatVersion;
 };
 
 Result<std::string> ReadAll(int fd, const std::string& path) {
@@ -207,6 +220,7 @@ Result<std::unique_ptr<Journal>> Journal::Open(const std::string& path, const st
       ::ftruncate(journal->file_.get(), static_cast<off_t>(parser.whole())) != 0) {
     return ErrnoError(errno, Concat("cannot cut a torn record off ", path));
   }
+  journal->version_ = parser.version();
   const MutexLock lock(journal->mutex_);
   journal->size_ = static_cast<int64_t>(parser.whole());
   for (const JournalCommit& commit : contents.prepared) {
@@ -259,6 +273,8 @@ Status Journal::AppendPrepared(const JournalCommit& commit) {
   message->set_partition(commit.partition);
   message->set_attempt(commit.attempt);
   message->set_token(commit.token);
+  // A journal keeps the version that it was begun with.
+  if (commit.report.has_value() && version_ > kOldestVersion) message->set_report(*commit.report);
   GNOMON_RETURN_NOT_OK(Append(entry.SerializeAsString()));
   chosen_.insert(key);
   return Status::OK();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -19,6 +20,8 @@ struct JournalCommit {
   int32_t partition = 0;
   int32_t attempt = 0;
   std::string token;
+  /// Of a chosen attempt (TaskOutput::report); absent in journals of format version 1.
+  std::optional<std::string> report = {};
 
   bool operator==(const JournalCommit&) const = default;
 };
@@ -67,6 +70,7 @@ class Journal {
   const std::string path_;
   JournalContents contents_;  // constant after opening
   bool was_torn_ = false;
+  uint32_t version_ = 0;  // of the format; constant after opening
   Mutex mutex_;
   int64_t size_ GNOMON_GUARDED_BY(mutex_) = 0;
   bool broken_ GNOMON_GUARDED_BY(mutex_) = false;

@@ -16,8 +16,15 @@ namespace {
 
 using namespace gnomon::test;  // NOLINT
 
-const JournalCommit kFirst = {.stage = "write", .partition = 0, .attempt = 1, .token = "0 a"};
-const JournalCommit kSecond = {.stage = "write", .partition = 1, .attempt = 3, .token = "1 b"};
+const JournalCommit kFirst = {
+    .stage = "write", .partition = 0, .attempt = 1, .token = "0 a", .report = "rows 7"};
+const JournalCommit kSecond = {
+    .stage = "write", .partition = 1, .attempt = 3, .token = "1 b", .report = "rows 9"};
+
+JournalCommit WithoutReport(JournalCommit commit) {
+  commit.report.reset();
+  return commit;
+}
 
 void WriteBytes(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
@@ -116,12 +123,32 @@ TEST_CASE("a journal belongs to one plan and to one process at a time") {
   CHECK_ERROR(Journal::Open(other, "job", "print"), ErrorKind::kDataLoss, "damaged at byte 8");
 }
 
-TEST_CASE("the golden journal of format version 1 is read") {
-  const JournalContents contents = ValueOf(Journal::Read("tests/golden/journal/v1.journal"));
-  CHECK(contents.job == "job");
-  CHECK(contents.fingerprint == "print");
-  CHECK(contents.prepared == std::vector{kFirst, kSecond});
-  CHECK(contents.committed.size() == 1);
+TEST_CASE("the golden journals of both format versions are read, the older one without reports") {
+  for (const bool is_old : {false, true}) {
+    const JournalContents contents = ValueOf(Journal::Read(
+        is_old ? "tests/golden/journal/v1.journal" : "tests/golden/journal/v2.journal"));
+    CHECK(contents.job == "job");
+    CHECK(contents.fingerprint == "print");
+    CHECK(contents.prepared == (is_old ? std::vector{WithoutReport(kFirst), WithoutReport(kSecond)}
+                                       : std::vector{kFirst, kSecond}));
+    CHECK(contents.committed.size() == 1);
+  }
+}
+
+TEST_CASE("an older journal goes on in its own version, and a newer one is refused by name") {
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/journal";
+  WriteBytes(path, ValueOf(ReadFile("tests/golden/journal/v1.journal")));
+  JournalCommit third = kFirst;
+  third.partition = 2;
+  RequireOk(ValueOf(Journal::Open(path, "job", "print"))->AppendPrepared(third));
+  CHECK(ValueOf(ReadFile(path)).at(8) == 1);
+  CHECK(ValueOf(Journal::Read(path)).prepared.back() == WithoutReport(third));
+  std::string newer = ValueOf(ReadFile("tests/golden/journal/v2.journal"));
+  newer[8] = 3;
+  WriteBytes(path, newer);
+  CHECK_ERROR(Journal::Open(path, "job", "print"), ErrorKind::kUnsupported,
+              "has format version 3, this build reads 1 and 2");
 }
 
 TEST_CASE("a job that was killed at a commit is resumed and commits every partition once") {

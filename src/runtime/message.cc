@@ -124,14 +124,18 @@ void ToMessage(const TaskOutcome& outcome, proto::OutcomeMessage* message) {
   message->set_lost(outcome.lost);
   ToMessage(outcome.output.blocks, message->mutable_outputs());
   message->set_commit_token(outcome.output.commit_token);
+  message->set_report(outcome.output.report);
+  message->set_seconds(outcome.output.seconds);
 }
 
 TaskOutcome FromMessage(const proto::OutcomeMessage& message) {
-  return {
-      .task = message.task(),
-      .status = FromMessage(message.error()),
-      .lost = message.lost(),
-      .output = {.blocks = FromMessage(message.outputs()), .commit_token = message.commit_token()}};
+  return {.task = message.task(),
+          .status = FromMessage(message.error()),
+          .lost = message.lost(),
+          .output = {.blocks = FromMessage(message.outputs()),
+                     .commit_token = message.commit_token(),
+                     .report = message.report(),
+                     .seconds = message.seconds()}};
 }
 
 std::string EncodeTask(const Task& task) {

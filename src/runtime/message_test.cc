@@ -33,12 +33,17 @@ TEST_CASE("an outcome survives the way through bytes") {
   const TaskOutcome outcome{.task = 9,
                             .status = {},
                             .lost = false,
-                            .output = {.blocks = SomeTask().inputs[0], .commit_token = "\xff"}};
+                            .output = {.blocks = SomeTask().inputs[0],
+                                       .commit_token = "\xff",
+                                       .report = std::string("\0\xfe", 2),
+                                       .seconds = 1.25}};
   const TaskOutcome decoded = ValueOf(DecodeOutcome(EncodeOutcome(outcome)));
   CHECK(decoded.task == 9);
   CHECK(decoded.status.ok());
   CHECK(decoded.output.blocks == outcome.output.blocks);
   CHECK(decoded.output.commit_token == "\xff");
+  CHECK(decoded.output.report == outcome.output.report);
+  CHECK(decoded.output.seconds == 1.25);
 }
 
 TEST_CASE("an error of every kind survives the way through bytes, with place, hint and retryable") {

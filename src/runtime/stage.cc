@@ -7,6 +7,7 @@
 
 #include <arrow/record_batch.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 
 namespace gnomon::runtime {
@@ -146,7 +147,9 @@ Result<TaskOutput> RunTask(const Context& context, const StageRegistry& registry
   GNOMON_RETURN_NOT_OK(context.Check());
   GNOMON_ASSIGN_OR_RETURN(const StageFunction* function, registry.FindStage(task.function));
   TaskContext task_context(context, task, store);
+  const double start = MonotonicSeconds();
   Result<TaskOutput> output = CallGuarded(*function, task_context);
+  if (output.ok()) output->seconds = MonotonicSeconds() - start;
   if (output.ok() && output->blocks.size() != static_cast<size_t>(task.num_outputs)) {
     output = Error(ErrorKind::kInternal, "stage function ", Quoted(task.function), " gave ",
                    output->blocks.size(), " blocks instead of ", task.num_outputs);

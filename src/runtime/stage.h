@@ -42,6 +42,10 @@ struct TaskOutput {
   std::vector<BlockDescriptor> blocks;
   /// What a Sink needs to commit this attempt (runtime/sink.h); empty without a sink.
   std::string commit_token;
+  /// What the function says of its work (statistics), in bytes that it and who reads
+  /// JobResult::reports understand. No result depends on it.
+  std::string report = {};
+  double seconds = 0;  ///< that the function took; RunTask sets it
 };
 
 /// What a task sees of the world. The function's thread only.

@@ -72,6 +72,7 @@ Result<TaskOutput> WriteOutputs(TaskContext& context, const std::vector<Row>& ro
     GNOMON_ASSIGN_OR_RETURN(const auto descriptor, context.Finish(*block));
     output.blocks.push_back(descriptor);
   }
+  output.report = Concat(rows.size(), " rows");
   return output;
 }
 

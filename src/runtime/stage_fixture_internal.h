@@ -27,6 +27,7 @@ struct Row {
 };
 
 /// Stage functions:
+/// Each reports how many rows it gave.
 ///   generate    argument "<seed> <rows>": random rows, keys 0 to 99
 ///   mix         fragment "map", "sum" (by key, sorted) or "sort": all inputs in order, then that;
 ///               rows go to the outputs by key
