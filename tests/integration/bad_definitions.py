@@ -100,7 +100,7 @@ FEATURE_CASES = [
     ("a cycle of one", replaced(ON_DEMAND, SELF_CYCLE), USER,
      ["on demand feature view 'one': its sources form a cycle: one -> one", "features.yaml:24:5"]),
     ("an unknown column in an expression", replaced("avg_daily_trips / 24", "avg_daily_trip / 24"), USER,
-     ["feature 'trips_per_hour': unknown column 'avg_daily_trip'", "features.yaml:24:5",
+     ["feature 'trips_per_hour': unknown column: avg_daily_trip", "features.yaml:24:5",
       "did you mean 'avg_daily_trips'?"]),
     ("an expression that ends too early", replaced("avg_daily_trips / 24", "avg_daily_trips /"), USER,
      ["feature 'trips_per_hour': expected a value but found: the end", "features.yaml:24:5"]),

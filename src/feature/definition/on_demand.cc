@@ -53,14 +53,22 @@ Result<InputTable> TableOf(const Definitions& definitions, const OnDemandFeature
   return table;
 }
 
+// Binding finds the place in the text; what is known has no type here, since it may not have one
+// yet.
 Status UnknownColumn(const OnDemandFeatureView& view, const InputTable& table,
-                     const std::string& feature, const std::string& column) {
+                     const std::string& feature, const std::string& column,
+                     const expr::Expression& expression) {
   std::vector<std::string> names;
-  for (const auto& [name, input] : table.columns) names.push_back(name);
-  std::string hint = DidYouMean(column, names);
+  arrow::FieldVector known;
+  for (const auto& [name, input] : table.columns) {
+    names.push_back(name);
+    known.push_back(arrow::field(name, arrow::null()));
+  }
+  const Status pointed = expression.Bind(arrow::Schema(known), table.functions).status();
+  const std::string what = pointed.ok() ? Concat("unknown column: ", column) : pointed.message();
+  std::string hint = HintOf(pointed);
   if (hint.empty()) hint = Concat("columns: ", Join(names, ", "));
-  return ObjectError(kOnDemandKind, view.name,
-                     Concat("feature ", Quoted(feature), ": unknown column ", Quoted(column)),
+  return ObjectError(kOnDemandKind, view.name, Concat("feature ", Quoted(feature), ": ", what),
                      std::move(hint));
 }
 
@@ -92,7 +100,7 @@ Result<std::vector<OnDemandInput>> InputsOf(const OnDemandFeatureView& view,
   for (const std::string& column : parsed->columns()) {
     const auto found = table.columns.find(column);
     if (found == table.columns.end()) {
-      if (table.complete) return UnknownColumn(view, table, item.name, column);
+      if (table.complete) return UnknownColumn(view, table, item.name, column, *parsed);
       *incomplete = true;
       continue;
     }

@@ -69,9 +69,16 @@ TEST_CASE("a cycle of on-demand views is told with its path") {
   CHECK_ERROR(Validate(With({OnDemand("v", {"v"}, "1 + 1")})), ErrorKind::kUser, "v -> v");
 }
 
+TEST_CASE("an unknown column of an on-demand expression is pointed at in its text") {
+  const Definitions all = With({OnDemand("v", {"a"}, "coalesce(x, 0) * surprise + 1")});
+  CHECK_ERROR(Validate(all), ErrorKind::kUser,
+              "feature 'v_out': unknown column: surprise\n  coalesce(x, 0) * surprise + 1\n"
+              "                   ^");
+}
+
 TEST_CASE("columns of a source whose schema is not known yet are left to ResolveSchemas") {
   Definitions all = With({OnDemand("v", {"a"}, "surprise + 1")});
-  CHECK_ERROR(Validate(all), ErrorKind::kUser, "unknown column 'surprise'");
+  CHECK_ERROR(Validate(all), ErrorKind::kUser, "unknown column: surprise");
   all.feature_views[0].schema.clear();
   CHECK_OK(Validate(all));
 }
