@@ -1,21 +1,25 @@
-#include <bit>
+#include "table/fingerprint.h"
+
+#include <array>
 #include <cstring>
 
 #include <arrow/array.h>
 #include <arrow/chunked_array.h>
 #include <arrow/extension_type.h>
+#include <arrow/record_batch.h>
 #include <arrow/table.h>
 #include <arrow/type.h>
 #include <arrow/util/checked_cast.h>
 #include <arrow/util/ree_util.h>
 
 #include "base/ids.h"
+#include "base/sha256.h"
 #include "table/column.h"
 
 /// Each value is written in a canonical form that needs nothing of its neighbours (a byte for null
 /// or not, then the value, lengths before variable ones), so that chunks and offsets leave no
 /// trace. Blocks of kBlockRows rows of a column are hashed one by one, and the hashes with the
-/// schema once more: memory stays bounded.
+/// schema once more: memory stays bounded, and rows may come batch by batch.
 namespace gnomon::table {
 
 namespace {
@@ -23,6 +27,8 @@ namespace {
 using arrow::internal::checked_cast;
 
 constexpr int64_t kBlockRows = int64_t{64} * 1024;
+/// Of a block, that are put together before they are hashed.
+constexpr size_t kFlushBytes = size_t{64} << 10;
 
 void AppendNumber(uint64_t number, std::string* out) {
   std::array<char, sizeof(number)> bytes;
@@ -137,25 +143,76 @@ Status AppendValue(const arrow::Array& array, int64_t row, std::string* out) {
 
 }  // namespace
 
-Result<std::string> Fingerprint(const arrow::Table& table) {
+/// The hashes of a column's blocks, one after another.
+struct RunningFingerprint::Column {
+  Sha256 block;
+  int64_t block_rows = 0;
   std::string hashes;
-  AppendNumber(static_cast<uint64_t>(table.num_rows()), &hashes);
-  for (const auto& field : table.schema()->fields()) {
-    hashes.append(field->name()).append(1, '\0').append(field->type()->ToString()).append(1, '\0');
-  }
-  std::string block;
-  for (const auto& column : table.columns()) {
-    for (int64_t begin = 0; begin < table.num_rows(); begin += kBlockRows) {
-      block.clear();
-      const auto rows = column->Slice(begin, kBlockRows);
-      for (const auto& chunk : rows->chunks()) {
-        for (int64_t row = 0; row < chunk->length(); ++row)
-          GNOMON_RETURN_NOT_OK(AppendValue(*chunk, row, &block));
+
+  Status Add(const arrow::Array& array, std::string* scratch) {
+    for (int64_t row = 0; row < array.length(); ++row) {
+      GNOMON_RETURN_NOT_OK(AppendValue(array, row, scratch));
+      if (++block_rows == kBlockRows) {
+        Flush(scratch);
+        EndBlock();
+      } else if (scratch->size() >= kFlushBytes) {
+        Flush(scratch);
       }
-      hashes.append(Sha256Hex(block));
     }
+    Flush(scratch);
+    return Status::OK();
+  }
+
+  void Flush(std::string* scratch) {
+    block.Add(*scratch);
+    scratch->clear();
+  }
+
+  void EndBlock() {
+    if (block_rows > 0) hashes.append(block.Finish());
+    block_rows = 0;
+  }
+};
+
+RunningFingerprint::RunningFingerprint(const arrow::Schema& schema)
+    : columns_(static_cast<size_t>(schema.num_fields())) {
+  for (const auto& field : schema.fields()) {
+    schema_.append(field->name()).append(1, '\0').append(field->type()->ToString()).append(1, '\0');
+  }
+}
+
+RunningFingerprint::RunningFingerprint(RunningFingerprint&&) noexcept = default;
+RunningFingerprint& RunningFingerprint::operator=(RunningFingerprint&&) noexcept = default;
+RunningFingerprint::~RunningFingerprint() = default;
+
+Status RunningFingerprint::AddTo(int column, const arrow::Array& values) {
+  std::string scratch;
+  return columns_[static_cast<size_t>(column)].Add(values, &scratch);
+}
+
+Status RunningFingerprint::Add(const arrow::RecordBatch& batch) {
+  for (int i = 0; i < batch.num_columns(); ++i) GNOMON_RETURN_NOT_OK(AddTo(i, *batch.column(i)));
+  return Status::OK();
+}
+
+std::string RunningFingerprint::Finish(int64_t num_rows) {
+  std::string hashes;
+  AppendNumber(static_cast<uint64_t>(num_rows), &hashes);
+  hashes.append(schema_);
+  for (Column& column : columns_) {
+    column.EndBlock();
+    hashes.append(column.hashes);
   }
   return Sha256Hex(hashes);
+}
+
+Result<std::string> Fingerprint(const arrow::Table& table) {
+  RunningFingerprint fingerprint(*table.schema());
+  for (int i = 0; i < table.num_columns(); ++i) {
+    for (const auto& chunk : table.column(i)->chunks())
+      GNOMON_RETURN_NOT_OK(fingerprint.AddTo(i, *chunk));
+  }
+  return fingerprint.Finish(table.num_rows());
 }
 
 }  // namespace gnomon::table
