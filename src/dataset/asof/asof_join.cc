@@ -1,6 +1,7 @@
 #include "dataset/asof/asof_join.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <set>
@@ -21,6 +22,7 @@
 #include "dataset/asof/late_gather_internal.h"
 #include "dataset/asof/left_rows_internal.h"
 #include "dataset/asof/matching_internal.h"
+#include "dataset/asof/stored_features_internal.h"
 
 namespace gnomon::dataset {
 
@@ -30,6 +32,9 @@ using internal::BoundFeatures;
 using internal::BoundRequest;
 using internal::Labels;
 using internal::SpillableArray;
+
+/// Blocks of labels for which right tables are rather read again than their features put in a file.
+constexpr int64_t kMostReadings = 2;
 
 /// The times that a right table may hold for the labels, in microseconds.
 std::optional<table::TimeRange> WantedTimes(const Labels& labels, const AsOfFeatures& features) {
@@ -85,6 +90,8 @@ class Join : public PointInTimeJoin {
   std::vector<CompanionScan*> CompanionsOf(const std::vector<size_t>& sides,
                                            std::set<int>* taken) const;
   Status MatchAll();
+  int64_t FittingRows(int64_t row_bytes) const;
+  Status StoreFeatures();
   Status GatherBlock();
 
   const Context context_;
@@ -95,6 +102,9 @@ class Join : public PointInTimeJoin {
   AsOfStats stats_;
   bool matched_ = false;
   std::vector<SpillableArray<int64_t>> winners_;  ///< of each right table
+
+  /// Of each right table; empty: the tables are read for every block.
+  std::vector<internal::StoredFeatures> stored_;
 
   // The block of labels whose features are gathered, and where in the left table we are.
   int64_t block_begin_ = 0;
@@ -239,26 +249,63 @@ Status Join::MatchAll() {
   return Status::OK();
 }
 
+/// Labels whose features are gathered together.
+int64_t Join::FittingRows(int64_t row_bytes) const {
+  const int64_t fitting =
+      internal::AvailableBytes(context_) / (4 * std::max<int64_t>(1, row_bytes));
+  const int64_t most = request_.settings.block_rows;
+  return std::min(most, std::max<int64_t>(fitting, 1024));
+}
+
+/// Where memory is so small that the right tables would be read for many a block, their features
+/// are brought into the order of the labels by way of a file.
+Status Join::StoreFeatures() {
+  int64_t row_bytes = 0;
+  for (const BoundFeatures& features : bound_.right) row_bytes += internal::RowBytes(features);
+  const int64_t rows = FittingRows(row_bytes);
+  if (rows == request_.settings.block_rows || rows * kMostReadings >= labels().num_rows())
+    return Status::OK();
+  for (size_t side = 0; side < bound_.right.size(); ++side) {
+    // Of a run beside its features: its winners.
+    const int64_t of_run =
+        internal::RowBytes(bound_.right[side]) + static_cast<int64_t>(sizeof(int64_t));
+    const int64_t run_rows = FittingRows(of_run);
+    MemoryReservation memory(context_.memory);
+    GNOMON_RETURN_NOT_OK(memory.Grow(std::min(run_rows, labels().num_rows()) * of_run));
+    GNOMON_ASSIGN_OR_RETURN(
+        auto stored,
+        internal::StoredFeatures::Gather(context_, bound_.right[side], run_rows,
+                                         request_.settings.spill_folder, winners_[side].values()));
+    stats_.gathered_blocks += stored.num_runs();
+    stats_.spilled_bytes += stored.bytes();
+    stored_.push_back(std::move(stored));
+  }
+  return Status::OK();
+}
+
 Status Join::GatherBlock() {
   StepTimer timer("gather", &stats_);
   block_.clear();
   block_memory_ = MemoryReservation(context_.memory);
+  if (block_end_ == 0) GNOMON_RETURN_NOT_OK(StoreFeatures());
   block_begin_ = block_end_;
   int64_t row_bytes = 0;
   for (const BoundFeatures& features : bound_.right) row_bytes += internal::RowBytes(features);
-  const int64_t fitting =
-      internal::AvailableBytes(context_) / (4 * std::max<int64_t>(1, row_bytes));
-  const int64_t rows = std::clamp<int64_t>(fitting, 1024, request_.settings.block_rows);
-  block_end_ =
-      std::min(labels().num_rows(), block_begin_ + std::min(rows, request_.settings.block_rows));
+  block_end_ = std::min(labels().num_rows(), block_begin_ + FittingRows(row_bytes));
   GNOMON_RETURN_NOT_OK(block_memory_.Grow((block_end_ - block_begin_) * row_bytes));
   std::vector<std::span<const int64_t>> winners;
   for (const auto& side : winners_) {
     winners.push_back(side.values().subspan(static_cast<size_t>(block_begin_),
                                             static_cast<size_t>(block_end_ - block_begin_)));
   }
-  GNOMON_ASSIGN_OR_RETURN(block_, internal::GatherLate(context_, bound_.right, winners));
-  ++stats_.gathered_blocks;
+  if (stored_.empty()) {
+    ++stats_.gathered_blocks;
+    return internal::GatherLate(context_, bound_.right, winners).Value(&block_);
+  }
+  for (size_t side = 0; side < stored_.size(); ++side) {
+    GNOMON_ASSIGN_OR_RETURN(auto columns, stored_[side].Take(context_, winners[side]));
+    std::ranges::move(columns, std::back_inserter(block_));
+  }
   return Status::OK();
 }
 

@@ -22,8 +22,10 @@
 /// Two passes over the right tables. The first decodes keys and times only, of the row groups and
 /// pages that may hold a wanted time, and finds the winning row of every label; the second gathers
 /// the features late: block by block of labels it reads only the pages that hold a winner, columns
-/// in parallel. A left table of more than 64 MiB is read twice, too. Memory: O(labels) in the first
-/// pass (or spilled, see asof_strategy.h), a block of labels in the second.
+/// in parallel. Where memory allows small blocks only, it goes through the labels in the order of
+/// their winners, so that each page is read about once, and keeps the features in an unnamed file.
+/// A left table of more than 64 MiB is read twice, too. Memory: O(labels) in the first pass (or
+/// spilled, see asof_strategy.h), a block of labels in the second.
 namespace gnomon::dataset {
 
 /// One right table. Columns are named as in its schema.
@@ -86,7 +88,7 @@ struct AsOfStats {
   };
   std::vector<Side> right;
   int64_t scans = 0;  ///< passes of the matching over right tables; a group is read in one
-  int64_t gathered_blocks = 0;
+  int64_t gathered_blocks = 0;  ///< of labels, for each of which right tables were read
   std::vector<std::pair<std::string, double>> seconds;  ///< by step
 
   /// A line a fact, for people.
