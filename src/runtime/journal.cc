@@ -241,6 +241,11 @@ Result<std::unique_ptr<Journal>> Journal::Open(const std::string& path, const st
 
 Status Journal::Append(const std::string& payload) {
   if (broken_) return Error(ErrorKind::kUnavailable, "journal ", path_, " could not be written");
+  // What no reader takes is not written: the job fails before it commits.
+  if (payload.size() > kMostPayloadBytes) {
+    return Error(ErrorKind::kExhausted, "a record of journal ", path_, " would have ",
+                 payload.size(), " bytes, at most ", kMostPayloadBytes, " are read back");
+  }
   std::string bytes = size_ == 0 ? Header() : std::string();
   bytes += Framed(payload);
   // Half a record stays torn until the next opening: nothing may follow it.

@@ -54,6 +54,21 @@ TEST_CASE("a journal remembers what was chosen and what was committed") {
   CHECK(ValueOf(Journal::Read(path)).finished);
 }
 
+TEST_CASE("a journal takes no record that it could not read back") {
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/journal";
+  MakeJournal(path);
+  JournalCommit large = kFirst;
+  large.partition = 5;
+  large.token.assign((size_t{64} << 20) + 1, 'x');
+  {
+    const auto journal = ValueOf(Journal::Open(path, "job", "print"));
+    CHECK_ERROR(journal->AppendPrepared(large), ErrorKind::kExhausted, "at most");
+    RequireOk(journal->AppendCommitted(kSecond));
+  }
+  CHECK(ValueOf(Journal::Read(path)).committed.size() == 2);
+}
+
 TEST_CASE("a partition cannot be chosen twice, not even after a restart") {
   const auto folder = MakeTemporaryFolder();
   const std::string path = folder.path() + "/journal";
