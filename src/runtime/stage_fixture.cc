@@ -175,6 +175,8 @@ Result<TaskOutput> Told(TaskContext& context) {
   return WriteOutputs(context, {{0, static_cast<int64_t>(AccessOfThisProcess().size())}});
 }
 
+Result<TaskOutput> Who(TaskContext& context) { return WriteOutputs(context, {{0, ::getpid()}}); }
+
 class Counter : public Actor {
  public:
   explicit Counter(int64_t start) : sum_(start) {}
@@ -230,7 +232,7 @@ Status RegisterTestStages(StageRegistry& registry) {
   const std::map<std::string, StageFunction> stages = {
       {"generate", Generate}, {"mix", Mix},           {"write", Write}, {"fail", Fail},
       {"wait", Wait},         {"straggle", Straggle}, {"crash", Crash}, {"busy", Busy},
-      {"careless", Careless}, {"told", Told}};
+      {"careless", Careless}, {"told", Told},         {"who", Who}};
   for (const auto& [name, function] : stages) {
     GNOMON_RETURN_NOT_OK(registry.AddStage(name, function));
   }

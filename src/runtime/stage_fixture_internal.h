@@ -39,6 +39,7 @@ struct Row {
 ///   crash       the first attempt kills its process by SIGKILL
 ///   told        one row: how many bytes this process was told of the access to the service
 ///               "fixture"
+///   who         one row: the id of this process
 ///   busy        fragment: a folder, in which a file lies as long as the task runs; fails when
 ///   there
 ///               are more files than num_partitions allows by its argument

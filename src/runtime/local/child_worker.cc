@@ -2,6 +2,8 @@
 #include <array>
 #include <cerrno>
 #include <fcntl.h>
+#include <functional>
+#include <optional>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -41,6 +43,71 @@ class StopEvent {
 
   FileDescriptor event_;
   std::stop_callback<std::function<void()>> callback_;
+};
+
+// Waits for a socket while a worker may still be expected to read or write it.
+class Patience {
+ public:
+  // `grace` is asked once, when `context` ends: how many seconds it may still take. With
+  // `stall_seconds` above 0 each wait ends after these as well.
+  Patience(const Context& context, int socket, std::function<double()> grace,
+           double stall_seconds = 0)
+      : context_(context),
+        socket_(socket),
+        grace_(std::move(grace)),
+        stall_seconds_(stall_seconds) {}
+
+  Status Wait(short events) {
+    if (!stop_.has_value()) stop_.emplace(context_.stop);
+    const double begun = MonotonicSeconds();
+    while (true) {
+      const double now = MonotonicSeconds();
+      const Status ended = context_.Check();
+      if (!ended.ok() && !give_up_at_.has_value()) give_up_at_ = now + grace_();
+      if (give_up_at_.has_value() && now >= *give_up_at_) return GiveUp(ended);
+      if (stall_seconds_ > 0 && now >= begun + stall_seconds_) {
+        return GiveUp(Error(ErrorKind::kUnavailable, "a worker process took nothing for ",
+                            stall_seconds_, " s and was killed"));
+      }
+      double wake = give_up_at_.value_or(context_.deadline.value_or(now + kLongestWait));
+      if (stall_seconds_ > 0) wake = std::min(wake, begun + stall_seconds_);
+      GNOMON_ASSIGN_OR_RETURN(const bool ready, Poll(events, wake - now));
+      if (ready) return Status::OK();
+    }
+  }
+
+  // The error that Wait ended with; OK when it did not.
+  const Status& given_up() const { return given_up_; }
+
+ private:
+  // Also when there was no descriptor left for the event.
+  static constexpr double kLongestWait = 1;
+
+  Status GiveUp(Status why) {
+    given_up_ = why;
+    return why;
+  }
+
+  Result<bool> Poll(short events, double seconds) const {
+    const int timeout =
+        static_cast<int>(std::clamp(seconds, 0.0, kLongestWait) * 1000) + 1;  // milliseconds
+    std::array<pollfd, 2> polled = {
+        {{.fd = socket_, .events = events, .revents = 0},
+         {.fd = give_up_at_.has_value() ? -1 : stop_->fd(), .events = POLLIN, .revents = 0}}};
+    if (::poll(polled.data(), polled.size(), timeout) < 0) {
+      if (errno != EINTR) return ErrnoError(errno, "poll");
+      return false;
+    }
+    return (polled[0].revents & (events | POLLHUP | POLLERR)) != 0;
+  }
+
+  const Context& context_;
+  const int socket_;
+  const std::function<double()> grace_;
+  const double stall_seconds_;
+  std::optional<StopEvent> stop_;
+  std::optional<double> give_up_at_;
+  Status given_up_;
 };
 
 struct SpawnSetup {
@@ -98,7 +165,7 @@ Result<std::unique_ptr<ChildWorker>> ChildWorker::Start(const Context& context,
   request.mutable_settings()->set_num_threads(options.num_threads);
   for (const auto& [service, access] : options.access)
     (*request.mutable_settings()->mutable_access())[service] = access.Reveal();
-  GNOMON_RETURN_NOT_OK(worker->Send(request));
+  GNOMON_RETURN_NOT_OK(worker->Send(context, request));
   std::vector<FileDescriptor> files;
   GNOMON_ASSIGN_OR_RETURN(const auto reply,
                           worker->Receive(context.WithTimeout(kStartSeconds), 0, &files));
@@ -125,49 +192,45 @@ std::string ChildWorker::Reap() {
   return Concat("was killed by signal ", WTERMSIG(status));
 }
 
-Status ChildWorker::Send(const proto::WorkerRequest& request,
+Status ChildWorker::Send(const Context& context, const proto::WorkerRequest& request,
                          std::span<const FileDescriptor> files) {
   if (!is_alive()) return Error(ErrorKind::kUnavailable, "the worker process has ended");
-  const Status status = SendFrame(socket_.get(), request.SerializeAsString(), files);
+  // What is sent in part cannot be taken back: no grace.
+  Patience patience(
+      context, socket_.get(), [] { return 0.0; }, options_.stall_seconds);
+  const Status status = SendFrame(socket_.get(), request.SerializeAsString(), files,
+                                  [&](short events) { return patience.Wait(events); });
   if (status.ok()) return status;
-  return Error(ErrorKind::kUnavailable, "a worker process ", Reap());
+  const std::string end = Reap();
+  if (!patience.given_up().ok()) return patience.given_up();
+  // Too much for a frame: not the worker's fault.
+  if (KindOf(status) == ErrorKind::kExhausted) return status;
+  return Error(ErrorKind::kUnavailable, "a worker process ", end);
+}
+
+Status ChildWorker::SendCancel(TaskId task) {
+  proto::WorkerRequest request;
+  request.set_cancel(task);
+  return SendFrame(socket_.get(), request.SerializeAsString(), {}, [](short) {
+    return Error(ErrorKind::kUnavailable, "the worker process does not read");
+  });
 }
 
 Result<proto::WorkerReply> ChildWorker::Receive(const Context& context, TaskId task,
                                                 std::vector<FileDescriptor>* files) {
-  const StopEvent stop(context.stop);
-  std::optional<double> kill_at;
-  while (true) {
-    const double now = MonotonicSeconds();
-    const Status ended = context.Check();
-    if (!ended.ok() && !kill_at.has_value()) {
-      kill_at = now + (task == 0 ? 0 : options_.cancel_grace_seconds);
-      proto::WorkerRequest cancel;
-      cancel.set_cancel(task);
-      if (task != 0) GNOMON_RETURN_NOT_OK(Send(cancel));
-    }
-    if (kill_at.has_value() && now >= *kill_at) {
-      Reap();
-      return ended;
-    }
-    std::optional<double> wake = kill_at;
-    if (!wake.has_value()) wake = context.deadline;
-    const int timeout =
-        wake.has_value() ? std::clamp(static_cast<int>((*wake - now) * 1000) + 1, 0, 1000000) : -1;
-    std::array<pollfd, 2> polled = {
-        {{.fd = socket_.get(), .events = POLLIN, .revents = 0},
-         {.fd = kill_at.has_value() ? -1 : stop.fd(), .events = POLLIN, .revents = 0}}};
-    if (::poll(polled.data(), polled.size(), timeout) < 0 && errno != EINTR) {
-      return ErrnoError(errno, "poll");
-    }
-    if ((polled[0].revents & (POLLIN | POLLHUP | POLLERR)) == 0) continue;
-    auto frame = ReceiveFrame(socket_.get());
-    if (!frame.ok() || !frame->has_value()) {
-      return Error(ErrorKind::kUnavailable, "a worker process ", Reap());
-    }
-    *files = std::move((*frame)->files);
-    return ParseMessage<proto::WorkerReply>((*frame)->payload, "reply of a worker");
+  Patience patience(context, socket_.get(), [&] {
+    return task != 0 && SendCancel(task).ok() ? options_.cancel_grace_seconds : 0.0;
+  });
+  auto frame = ReceiveFrame(socket_.get(), [&](short events) { return patience.Wait(events); });
+  if (!frame.ok() || !frame->has_value()) {
+    const std::string end = Reap();
+    if (!patience.given_up().ok()) return patience.given_up();
+    // This process could not take what the worker sent.
+    if (!frame.ok() && KindOf(frame.status()) == ErrorKind::kExhausted) return frame.status();
+    return Error(ErrorKind::kUnavailable, "a worker process ", end);
   }
+  *files = std::move((*frame)->files);
+  return ParseMessage<proto::WorkerReply>((*frame)->payload, "reply of a worker");
 }
 
 Result<TaskOutcome> ChildWorker::Exchange(const Context& context, TaskId id, const Task& task,
@@ -182,7 +245,7 @@ Result<TaskOutcome> ChildWorker::Exchange(const Context& context, TaskId id, con
       files.push_back(std::move(file));
     }
   }
-  GNOMON_RETURN_NOT_OK(Send(request, files));
+  GNOMON_RETURN_NOT_OK(Send(context, request, files));
   files.clear();
   GNOMON_ASSIGN_OR_RETURN(const auto reply, Receive(context, id, &files));
   TaskOutcome outcome = FromMessage(reply.outcome());
@@ -213,7 +276,7 @@ TaskOutcome ChildWorker::Run(const Context& context, TaskId id, const Task& task
 
 Result<std::string> ChildWorker::ActorReply(const Context& context,
                                             const proto::WorkerRequest& request) {
-  GNOMON_RETURN_NOT_OK(Send(request));
+  GNOMON_RETURN_NOT_OK(Send(context, request));
   std::vector<FileDescriptor> files;
   GNOMON_ASSIGN_OR_RETURN(auto reply, Receive(context, 0, &files));
   GNOMON_RETURN_NOT_OK(FromMessage(reply.actor().error()));

@@ -27,6 +27,7 @@ struct ChildWorkerOptions {
   int64_t memory_limit = 0;
   int num_threads = 1;
   double cancel_grace_seconds = 2;
+  double stall_seconds = 60;
   std::map<std::string, Secret> access = {};
 };
 
@@ -56,7 +57,11 @@ class ChildWorker {
   ChildWorker(pid_t pid, FileDescriptor socket, const ChildWorkerOptions& options)
       : pid_(pid), socket_(std::move(socket)), options_(options) {}
 
-  Status Send(const proto::WorkerRequest& request, std::span<const FileDescriptor> files = {});
+  // Ends with `context`, and when the worker takes nothing of it for too long: then it is killed.
+  Status Send(const Context& context, const proto::WorkerRequest& request,
+              std::span<const FileDescriptor> files = {});
+  // Without waiting: the error of a worker that has not read what came before.
+  Status SendCancel(TaskId task);
   // The next reply. When `context` ends, `task` (if not 0) is cancelled first.
   Result<proto::WorkerReply> Receive(const Context& context, TaskId task,
                                      std::vector<FileDescriptor>* files);

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <poll.h>
 #include <sys/socket.h>
 #include <utility>
 
@@ -33,8 +34,13 @@ uint32_t GetNumber(const char* bytes) {
   return value;
 }
 
+int FlagsFor(const FrameWait& wait) { return wait ? MSG_DONTWAIT : 0; }
+
+bool WouldBlock(int error) { return error == EAGAIN; }
+
 // Sends some of `bytes`, and all `files` with the first of them.
-Result<size_t> SendSome(int socket, std::string_view bytes, std::span<const FileDescriptor> files) {
+Result<size_t> SendSome(int socket, std::string_view bytes, std::span<const FileDescriptor> files,
+                        const FrameWait& wait) {
   iovec part{.iov_base = const_cast<char*>(bytes.data()), .iov_len = bytes.size()};
   msghdr message{};
   message.msg_iov = &part;
@@ -52,15 +58,23 @@ Result<size_t> SendSome(int socket, std::string_view bytes, std::span<const File
     std::memcpy(CMSG_DATA(head), numbers.data(), files.size() * sizeof(int));
   }
   while (true) {
-    const ssize_t sent = ::sendmsg(socket, &message, MSG_NOSIGNAL);
+    const ssize_t sent = ::sendmsg(socket, &message, MSG_NOSIGNAL | FlagsFor(wait));
     if (sent >= 0) return static_cast<size_t>(sent);
-    if (errno != EINTR) return ErrnoError(errno, "cannot send to the other process");
+    if (wait && WouldBlock(errno)) {
+      GNOMON_RETURN_NOT_OK(wait(POLLOUT));
+    } else if (errno == ETOOMANYREFS) {
+      return MakeError(ErrorKind::kExhausted, "too many open files are on their way", {},
+                       "raise the limit of open files (ulimit -n)");
+    } else if (errno != EINTR) {
+      return ErrnoError(errno, "cannot send to the other process");
+    }
   }
 }
 
-Status SendBytes(int socket, std::string_view bytes, std::span<const FileDescriptor> files) {
+Status SendBytes(int socket, std::string_view bytes, std::span<const FileDescriptor> files,
+                 const FrameWait& wait) {
   while (!bytes.empty()) {
-    GNOMON_ASSIGN_OR_RETURN(const size_t sent, SendSome(socket, bytes, files));
+    GNOMON_ASSIGN_OR_RETURN(const size_t sent, SendSome(socket, bytes, files, wait));
     bytes.remove_prefix(sent);
     files = {};
   }
@@ -68,7 +82,8 @@ Status SendBytes(int socket, std::string_view bytes, std::span<const FileDescrip
 }
 
 // Receives at least one byte into `out`, and what files come with it; 0 at the end of the stream.
-Result<size_t> ReceiveSome(int socket, char* out, size_t size, std::vector<FileDescriptor>* files) {
+Result<size_t> ReceiveSome(int socket, char* out, size_t size, std::vector<FileDescriptor>* files,
+                           const FrameWait& wait) {
   iovec part{.iov_base = out, .iov_len = size};
   ControlBuffer control{};
   msghdr message{};
@@ -77,9 +92,15 @@ Result<size_t> ReceiveSome(int socket, char* out, size_t size, std::vector<FileD
   message.msg_control = control.bytes.data();
   message.msg_controllen = control.bytes.size();
   ssize_t got = 0;
-  do {
-    got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  } while (got < 0 && errno == EINTR);
+  while (true) {
+    got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | FlagsFor(wait));
+    if (got >= 0) break;
+    if (wait && WouldBlock(errno)) {
+      GNOMON_RETURN_NOT_OK(wait(POLLIN));
+    } else if (errno != EINTR) {
+      break;
+    }
+  }
   if (got < 0 && errno == ECONNRESET) return size_t{0};
   if (got < 0) return ErrnoError(errno, "cannot receive from the other process");
   for (cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr;
@@ -101,9 +122,11 @@ Status EndedInside() {
   return Error(ErrorKind::kUnavailable, "the other process ended in a frame");
 }
 
-Status ReceiveBytes(int socket, char* out, size_t size, std::vector<FileDescriptor>* files) {
+Status ReceiveBytes(int socket, char* out, size_t size, std::vector<FileDescriptor>* files,
+                    const FrameWait& wait) {
   for (size_t done = 0; done < size;) {
-    GNOMON_ASSIGN_OR_RETURN(const size_t got, ReceiveSome(socket, out + done, size - done, files));
+    GNOMON_ASSIGN_OR_RETURN(const size_t got,
+                            ReceiveSome(socket, out + done, size - done, files, wait));
     if (got == 0) return EndedInside();
     done += got;
   }
@@ -112,7 +135,8 @@ Status ReceiveBytes(int socket, char* out, size_t size, std::vector<FileDescript
 
 }  // namespace
 
-Status SendFrame(int socket, std::string_view payload, std::span<const FileDescriptor> files) {
+Status SendFrame(int socket, std::string_view payload, std::span<const FileDescriptor> files,
+                 const FrameWait& wait) {
   if (payload.size() > kMostPayloadBytes || files.size() > kMostFiles) {
     return Error(ErrorKind::kExhausted, "a message is too large: ", payload.size(), " bytes, ",
                  files.size(), " files");
@@ -121,22 +145,23 @@ Status SendFrame(int socket, std::string_view payload, std::span<const FileDescr
   PutNumber(head.data(), static_cast<uint32_t>(payload.size()));
   PutNumber(head.data() + 4, static_cast<uint32_t>(files.size()));
   auto first = files.first(std::min(files.size(), kFilesPerMessage));
-  GNOMON_RETURN_NOT_OK(SendBytes(socket, std::string_view(head.data(), head.size()), first));
+  GNOMON_RETURN_NOT_OK(SendBytes(socket, std::string_view(head.data(), head.size()), first, wait));
   for (files = files.subspan(first.size()); !files.empty();
        files = files.subspan(std::min(files.size(), kFilesPerMessage))) {
     GNOMON_RETURN_NOT_OK(
-        SendBytes(socket, "f", files.first(std::min(files.size(), kFilesPerMessage))));
+        SendBytes(socket, "f", files.first(std::min(files.size(), kFilesPerMessage)), wait));
   }
-  return SendBytes(socket, payload, {});
+  return SendBytes(socket, payload, {}, wait);
 }
 
-Result<std::optional<Frame>> ReceiveFrame(int socket) {
+Result<std::optional<Frame>> ReceiveFrame(int socket, const FrameWait& wait) {
   Frame frame;
   std::array<char, kHeadBytes> head;
   GNOMON_ASSIGN_OR_RETURN(const size_t got,
-                          ReceiveSome(socket, head.data(), head.size(), &frame.files));
+                          ReceiveSome(socket, head.data(), head.size(), &frame.files, wait));
   if (got == 0) return std::nullopt;
-  GNOMON_RETURN_NOT_OK(ReceiveBytes(socket, head.data() + got, head.size() - got, &frame.files));
+  GNOMON_RETURN_NOT_OK(
+      ReceiveBytes(socket, head.data() + got, head.size() - got, &frame.files, wait));
   const uint32_t size = GetNumber(head.data());
   const uint32_t num_files = GetNumber(head.data() + 4);
   if (size > kMostPayloadBytes || num_files > kMostFiles) {
@@ -145,10 +170,10 @@ Result<std::optional<Frame>> ReceiveFrame(int socket) {
   const size_t num_fillers = num_files <= kFilesPerMessage ? 0 : (num_files - 1) / kFilesPerMessage;
   for (size_t i = 0; i < num_fillers; ++i) {
     char filler = 0;
-    GNOMON_RETURN_NOT_OK(ReceiveBytes(socket, &filler, 1, &frame.files));
+    GNOMON_RETURN_NOT_OK(ReceiveBytes(socket, &filler, 1, &frame.files, wait));
   }
   frame.payload.resize(size);
-  GNOMON_RETURN_NOT_OK(ReceiveBytes(socket, frame.payload.data(), size, &frame.files));
+  GNOMON_RETURN_NOT_OK(ReceiveBytes(socket, frame.payload.data(), size, &frame.files, wait));
   if (frame.files.size() != num_files) {
     return Error(ErrorKind::kDataLoss, "a frame came with ", frame.files.size(), " files of ",
                  num_files);

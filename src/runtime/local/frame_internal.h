@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -18,11 +19,18 @@ struct Frame {
   std::vector<FileDescriptor> files;
 };
 
-/// Blocks until the whole frame is sent. kUnavailable when the other side is gone.
-Status SendFrame(int socket, std::string_view payload, std::span<const FileDescriptor> files = {});
+/// Waits until the socket may be written (POLLOUT) or read (POLLIN), or says why it waits no
+/// longer: the frame is given up with that error, in its middle.
+using FrameWait = std::function<Status(short events)>;
 
-/// Blocks until a frame has come; absent when the other side closed between two frames.
-/// kUnavailable when it went away inside one, kDataLoss for what is no frame.
-Result<std::optional<Frame>> ReceiveFrame(int socket);
+/// Returns when the whole frame is sent. kUnavailable when the other side is gone. Without `wait`
+/// it blocks.
+Status SendFrame(int socket, std::string_view payload, std::span<const FileDescriptor> files = {},
+                 const FrameWait& wait = {});
+
+/// Returns when a frame has come; absent when the other side closed between two frames.
+/// kUnavailable when it went away inside one, kDataLoss for what is no frame. Without `wait` it
+/// blocks.
+Result<std::optional<Frame>> ReceiveFrame(int socket, const FrameWait& wait = {});
 
 }  // namespace gnomon::runtime

@@ -230,6 +230,7 @@ Result<std::unique_ptr<Backend>> MakeLocalBackend(const StageRegistry& registry,
               .memory_limit = options.memory_bytes / options.max_workers,
               .num_threads = std::max(1, NumCpus() / options.max_workers),
               .cancel_grace_seconds = options.cancel_grace_seconds,
+              .stall_seconds = options.stall_seconds,
               .access = options.access};
     if (worker.command.empty()) {
       GNOMON_ASSIGN_OR_RETURN(std::string program, PathOfThisProgram());

@@ -40,6 +40,9 @@ struct LocalOptions {
   std::map<std::string, Secret> access = {};
   /// kProcess: a cancelled task that has not ended after this is killed with its worker.
   double cancel_grace_seconds = 2;
+  /// kProcess: a worker that takes nothing of what it is sent for so long is killed (one that was
+  /// stopped by a signal, for example); its task is lost.
+  double stall_seconds = 60;
 };
 
 /// Runs tasks on this machine, which is its only node. Blocks lie in one store in this process;
