@@ -26,8 +26,8 @@ class FileDescriptor {
   int fd_ = -1;
 };
 
-/// Lets this process open as many files as its hard limit allows: a block that crosses a process
-/// border is one descriptor. Called by what starts or is a worker.
+/// Lets this process open as many files as its hard limit allows: each block is one descriptor.
+/// Called by what makes blocks: backends and workers.
 void RaiseOpenFileLimit();
 
 }  // namespace gnomon::runtime

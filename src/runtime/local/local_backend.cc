@@ -222,9 +222,10 @@ Result<std::unique_ptr<Backend>> MakeLocalBackend(const StageRegistry& registry,
     const bool is_limited = options.memory != nullptr && options.memory->limit() > 0;
     options.memory_bytes = is_limited ? options.memory->limit() : AvailableMemory();
   }
+  // Each block is an open file.
+  RaiseOpenFileLimit();
   ChildWorkerOptions worker;
   if (options.isolation == Isolation::kProcess) {
-    RaiseOpenFileLimit();
     worker = {.command = options.worker_command,
               .spill_folder = options.spill_folder,
               .memory_limit = options.memory_bytes / options.max_workers,

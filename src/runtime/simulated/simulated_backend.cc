@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "runtime/file_descriptor.h"
 #include "runtime/simulated/simulated_node_internal.h"
 #include "runtime/simulated/virtual_time_internal.h"
 
@@ -318,6 +319,7 @@ class Cluster : public SimulatedBackend {
 
 std::unique_ptr<SimulatedBackend> MakeSimulatedBackend(const StageRegistry& registry,
                                                        const SimulatedOptions& options) {
+  RaiseOpenFileLimit();
   return std::make_unique<Cluster>(registry, options);
 }
 
