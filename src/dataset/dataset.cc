@@ -110,6 +110,8 @@ Dataset Dataset::Aggregate(std::vector<std::string> keys, std::vector<AggregateI
 
 Dataset Dataset::Sort(std::vector<SortKey> keys) const { return Then(SortSpec{std::move(keys)}); }
 
+Dataset Dataset::Latest(LatestSpec spec) const { return Then(std::move(spec)); }
+
 Dataset Dataset::Repartition(int num_partitions, std::vector<std::string> keys) const {
   return Then(RepartitionSpec{num_partitions, std::move(keys)});
 }

@@ -63,6 +63,8 @@ class Dataset {
   /// For each row of this dataset aggregates of the rows of `events` before it.
   Dataset WindowAggregate(const Dataset& events, WindowAggregateSpec spec) const;
   Dataset Aggregate(std::vector<std::string> keys, std::vector<AggregateItem> items) const;
+  /// The newest row of every key.
+  Dataset Latest(LatestSpec spec) const;
   Dataset Sort(std::vector<SortKey> keys) const;
   Dataset Repartition(int num_partitions, std::vector<std::string> keys = {}) const;
   Dataset Union(const Dataset& other) const;

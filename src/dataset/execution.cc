@@ -82,6 +82,15 @@ class Planner {
         [&](const WriteSpec&) -> Result<OperatorPtr> {
           return internal::MakeWriteOperator(environment_, plan, std::move(inputs[0]), stats);
         },
+        [&](const LatestSpec&) -> Result<OperatorPtr> {
+          stats->reason =
+              Concat("by hash, rows of new keys in files when ", Limit(), " is used up");
+          return internal::MakeLatestOperator(environment_, plan, std::move(inputs[0]), stats);
+        },
+        [&](const ExternalWriteSpec&) -> Result<OperatorPtr> {
+          return internal::MakeExternalWriteOperator(environment_, plan, std::move(inputs[0]),
+                                                     stats);
+        },
         [&](const ExternalSpec&) -> Result<OperatorPtr> {
           return internal::MakeExternalOperator(environment_, plan, stats);
         },

@@ -19,10 +19,10 @@ namespace {
 using internal::Overloaded;
 
 constexpr std::array<std::string_view, std::variant_size_v<NodeSpec>> kNames = {
-    "scan",    "range",       "table",  "input",     "project",   "filter",
-    "derive",  "map_batches", "join",   "aggregate", "sort",      "repartition",
-    "union",   "limit",       "sample", "write",     "asof_join", "window_aggregate",
-    "external"};
+    "scan",     "range",       "table",         "input",     "project",   "filter",
+    "derive",   "map_batches", "join",          "aggregate", "sort",      "repartition",
+    "union",    "limit",       "sample",        "write",     "asof_join", "window_aggregate",
+    "external", "latest",      "external_write"};
 
 constexpr std::array<std::pair<JoinType, std::string_view>, 5> kJoinTypes = {
     {{JoinType::kInner, "inner"},
@@ -150,6 +150,16 @@ std::string DescribeWindows(const WindowAggregateSpec& spec) {
   return Concat(DescribeMatch(spec.match), ": ", Listed(items));
 }
 
+std::string DescribeLatest(const LatestSpec& spec) {
+  std::string text =
+      Concat(spec.keys.empty() ? "all rows" : "by ", Listed(spec.keys), ", newest by ", spec.time);
+  if (!spec.created.empty()) text += Concat(", then by ", spec.created);
+  if (spec.first) text += Concat(", from ", FormatTimestamp(*spec.first));
+  if (spec.last) text += Concat(", until ", FormatTimestamp(*spec.last));
+  if (!spec.sums.empty()) text += Concat(", sums of ", Listed(spec.sums));
+  return text;
+}
+
 std::string DescribeSpec(const NodeSpec& node) {
   const Overloaded describe{
       [](const ScanSpec& spec) { return DescribeScan(spec); },
@@ -175,6 +185,7 @@ std::string DescribeSpec(const NodeSpec& node) {
       [](const AggregateSpec& spec) { return DescribeAggregate(spec); },
       [](const AsOfJoinSpec& spec) { return DescribeAsOf(spec); },
       [](const WindowAggregateSpec& spec) { return DescribeWindows(spec); },
+      [](const LatestSpec& spec) { return DescribeLatest(spec); },
       [](const SortSpec& spec) { return DescribeSort(spec); },
       [](const RepartitionSpec& spec) {
         return Concat(spec.num_partitions, spec.keys.empty() ? " round robin" : " by hash of ",
@@ -185,6 +196,14 @@ std::string DescribeSpec(const NodeSpec& node) {
         return Concat(spec.limit, spec.offset > 0 ? Concat(" after ", spec.offset) : std::string());
       },
       [](const SampleSpec& spec) { return Concat(spec.fraction, ", seed ", spec.seed); },
+      [](const ExternalWriteSpec& spec) {
+        return Concat(spec.sink, ", ", spec.description,
+                      spec.keys.empty() ? std::string() : Concat(", by ", Listed(spec.keys)),
+                      spec.num_partitions == 0
+                          ? std::string()
+                          : Concat(", ", spec.num_partitions,
+                                   spec.num_partitions == 1 ? " partition" : " partitions"));
+      },
       [](const WriteSpec& spec) {
         std::string text = spec.path;
         if (!spec.partition_by.empty())

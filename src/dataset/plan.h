@@ -20,6 +20,10 @@ namespace gnomon::expr {
 class FunctionSet;
 }  // namespace gnomon::expr
 
+namespace gnomon::runtime {
+class Sink;
+}  // namespace gnomon::runtime
+
 /// Logical plans: immutable trees (shared parts make them DAGs) of nodes whose schemas are checked
 /// when they are made. A plan says what the rows are and in which order; how they are computed is
 /// decided by Optimize and the execution. The order of every node's rows is part of its meaning
@@ -30,6 +34,7 @@ namespace gnomon::dataset {
 class PlanNode;
 struct BatchFunction;
 class ExternalSource;
+class ExternalSink;
 using Plan = std::shared_ptr<const PlanNode>;
 
 /// One file of a scan, as it was when the plan was made.
@@ -243,6 +248,21 @@ struct AggregateSpec {
   std::vector<AggregateItem> items = {};
 };
 
+/// The newest row of every key: the greatest time, then the greatest `created`, then the last in
+/// input order; nulls are the oldest. Null is a key like others, as in an aggregate. Columns: the
+/// input's. Order: by the newest rows' input positions.
+struct LatestSpec {
+  std::vector<std::string> keys = {};  ///< empty: the newest row of all
+  std::string time;
+  std::string created = {};  ///< a time column; empty: none
+  /// Rows of a time before or after these (microseconds, inclusive) do not exist.
+  std::optional<int64_t> first = {};
+  std::optional<int64_t> last = {};
+  /// int64 columns that hold the sum over all rows of the key instead, nulls as 0: of a column of
+  /// ones, for how many rows a row stands.
+  std::vector<std::string> sums = {};
+};
+
 struct SortKey {
   std::string column;
   bool descending = false;
@@ -296,10 +316,27 @@ struct WriteSpec {
   int64_t first_file = 0;  ///< number of the first one, of an input that is a part of another one
 };
 
+/// Hands the rows to another system, a database for example, by code that is found by its name
+/// where the plan runs (external_sink.h). Rows are cut up by hash of the keys; a partition has
+/// whole keys, its rows in input order. Rows: the token of each partition.
+struct ExternalWriteSpec {
+  std::string sink;                    ///< a name of PlanExtensions::sinks
+  std::string parameters = {};         ///< bytes that the sink understands: no secrets
+  std::vector<std::string> keys = {};  ///< empty: all rows in one partition
+  /// 0: as many as the execution likes, which is one in one process. 1: one, wherever it runs.
+  int num_partitions = 0;
+  std::string description = {};
+  std::shared_ptr<const ExternalSink> writer = nullptr;  ///< the sink itself
+  /// The driver's end, which commits each partition's token once; null: writing is all. Stays with
+  /// this plan: it is not among the plan's bytes.
+  std::shared_ptr<runtime::Sink> commits = nullptr;
+};
+
 using NodeSpec =
     std::variant<ScanSpec, RangeSpec, TableSpec, InputSpec, ProjectSpec, FilterSpec, DeriveSpec,
                  MapBatchesSpec, JoinSpec, AggregateSpec, SortSpec, RepartitionSpec, UnionSpec,
-                 LimitSpec, SampleSpec, WriteSpec, AsOfJoinSpec, WindowAggregateSpec, ExternalSpec>;
+                 LimitSpec, SampleSpec, WriteSpec, AsOfJoinSpec, WindowAggregateSpec, ExternalSpec,
+                 LatestSpec, ExternalWriteSpec>;
 
 /// A node of a plan. Immutable, thread-safe.
 class PlanNode {
@@ -310,7 +347,7 @@ class PlanNode {
   const NodeSpec& spec() const { return spec_; }
   const std::vector<Plan>& inputs() const { return inputs_; }
   const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
-  /// "scan", "range", ... "external".
+  /// "scan", "range", ... "external_write".
   std::string_view name() const;
   /// One line: the name and what it does.
   std::string Describe() const;
@@ -341,6 +378,8 @@ struct PlanExtensions {
   std::map<std::string, std::shared_ptr<const BatchFunction>> batch_functions = {};
   /// Other systems, of external nodes.
   std::map<std::string, std::shared_ptr<const ExternalSource>> sources = {};
+  /// Other systems, of external write nodes.
+  std::map<std::string, std::shared_ptr<const ExternalSink>> sinks = {};
 };
 
 /// A plan as bytes (src/proto/gnomon/plan.proto) and back. Parsing checks every node again; bytes

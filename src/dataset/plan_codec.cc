@@ -184,6 +184,14 @@ Status WriteSpecOf(const NodeSpec& node, proto::DatasetNode* out) {
       [&](const ExternalSpec& spec) {
         return internal::WriteExternal(spec, out->mutable_external());
       },
+      [&](const LatestSpec& spec) -> Status {
+        internal::WriteLatest(spec, out->mutable_latest());
+        return Status::OK();
+      },
+      [&](const ExternalWriteSpec& spec) -> Status {
+        internal::WriteExternalWrite(spec, out->mutable_external_write());
+        return Status::OK();
+      },
       [&](const auto& spec) {
         using Spec = std::decay_t<decltype(spec)>;
         if constexpr (std::is_same_v<Spec, RangeSpec>) {
@@ -276,6 +284,10 @@ Result<NodeSpec> ReadSpecOf(const proto::DatasetNode& node, const PlanExtensions
       return internal::ReadWindowAggregate(node.window_aggregate(), extensions);
     case Proto::kExternal:
       return internal::ReadExternal(node.external(), extensions);
+    case Proto::kLatest:
+      return internal::ReadLatest(node.latest());
+    case Proto::kExternalWrite:
+      return internal::ReadExternalWrite(node.external_write(), extensions);
     case Proto::SPEC_NOT_SET:
       break;
   }

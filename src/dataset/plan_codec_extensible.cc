@@ -250,4 +250,47 @@ Result<NodeSpec> ReadExternal(const proto::DatasetExternal& in, const PlanExtens
                "this process does not read the source of a plan: ", Quoted(spec.source));
 }
 
+void WriteLatest(const LatestSpec& spec, proto::DatasetLatest* out) {
+  for (const std::string& key : spec.keys) out->add_keys(key);
+  out->set_time(spec.time);
+  out->set_created(spec.created);
+  if (spec.first) out->set_first(*spec.first);
+  if (spec.last) out->set_last(*spec.last);
+  for (const std::string& sum : spec.sums) out->add_sums(sum);
+}
+
+NodeSpec ReadLatest(const proto::DatasetLatest& in) {
+  LatestSpec spec{.keys = {in.keys().begin(), in.keys().end()},
+                  .time = in.time(),
+                  .created = in.created(),
+                  .sums = {in.sums().begin(), in.sums().end()}};
+  if (in.has_first()) spec.first = in.first();
+  if (in.has_last()) spec.last = in.last();
+  return spec;
+}
+
+void WriteExternalWrite(const ExternalWriteSpec& spec, proto::DatasetExternalWrite* out) {
+  out->set_sink(spec.sink);
+  out->set_parameters(spec.parameters);
+  for (const std::string& key : spec.keys) out->add_keys(key);
+  out->set_num_partitions(spec.num_partitions);
+  out->set_description(spec.description);
+}
+
+Result<NodeSpec> ReadExternalWrite(const proto::DatasetExternalWrite& in,
+                                   const PlanExtensions* extensions) {
+  ExternalWriteSpec spec{.sink = in.sink(),
+                         .parameters = in.parameters(),
+                         .keys = {in.keys().begin(), in.keys().end()},
+                         .num_partitions = in.num_partitions(),
+                         .description = in.description()};
+  if (extensions != nullptr) {
+    const auto known = extensions->sinks.find(spec.sink);
+    if (known != extensions->sinks.end()) spec.writer = known->second;
+  }
+  if (spec.writer != nullptr) return spec;
+  return Error(ErrorKind::kNotFound,
+               "this process does not write to the sink of a plan: ", Quoted(spec.sink));
+}
+
 }  // namespace gnomon::dataset::internal

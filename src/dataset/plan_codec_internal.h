@@ -31,4 +31,10 @@ Result<NodeSpec> ReadWindowAggregate(const proto::DatasetWindowAggregate& in,
 Status WriteExternal(const ExternalSpec& spec, proto::DatasetExternal* out);
 Result<NodeSpec> ReadExternal(const proto::DatasetExternal& in, const PlanExtensions* extensions);
 
+void WriteLatest(const LatestSpec& spec, proto::DatasetLatest* out);
+NodeSpec ReadLatest(const proto::DatasetLatest& in);
+void WriteExternalWrite(const ExternalWriteSpec& spec, proto::DatasetExternalWrite* out);
+Result<NodeSpec> ReadExternalWrite(const proto::DatasetExternalWrite& in,
+                                   const PlanExtensions* extensions);
+
 }  // namespace gnomon::dataset::internal

@@ -39,11 +39,16 @@ SchemaResult CheckSpec(SampleSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(WriteSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(AsOfJoinSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(WindowAggregateSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(LatestSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(ExternalWriteSpec* spec, const std::vector<Plan>& inputs);
 
 /// Could values of `from` be brought to `to` (null: they stay)? Whether each fits is seen when it
 /// comes.
 Status CheckCast(const std::shared_ptr<arrow::DataType>& from,
                  const std::shared_ptr<arrow::DataType>& to, const std::string& name);
+
+/// Are they columns that rows can be put together by, each named once?
+Status CheckKeyColumns(const arrow::Schema& schema, const std::vector<std::string>& keys);
 
 /// Can rows of both schemas meet by these keys? kUser names the key and why not.
 Status CheckKeyPairs(const arrow::Schema& left, const std::vector<std::string>& left_keys,

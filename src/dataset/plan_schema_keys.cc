@@ -17,6 +17,8 @@ namespace {
 
 using DataTypePtr = std::shared_ptr<arrow::DataType>;
 
+constexpr int kMostPartitions = 4096;
+
 Status CheckKeys(const arrow::Schema& schema, const std::vector<std::string>& keys, KeyUse use) {
   GNOMON_ASSIGN_OR_RETURN(const auto columns, FindColumns(schema, keys, ""));
   std::set<std::string_view> seen;
@@ -57,6 +59,10 @@ Status NameTaken(const std::string& name) {
 }
 
 }  // namespace
+
+Status CheckKeyColumns(const arrow::Schema& schema, const std::vector<std::string>& keys) {
+  return CheckKeys(schema, keys, KeyUse::kOrder);
+}
 
 Status CheckKeyPairs(const arrow::Schema& left, const std::vector<std::string>& left_keys,
                      const arrow::Schema& right, const std::vector<std::string>& right_keys) {
@@ -179,7 +185,6 @@ SchemaResult CheckSpec(SortSpec* spec, const std::vector<Plan>& inputs) {
 }
 
 SchemaResult CheckSpec(RepartitionSpec* spec, const std::vector<Plan>& inputs) {
-  constexpr int kMostPartitions = 4096;
   if (spec->num_partitions < 1 || spec->num_partitions > kMostPartitions) {
     return Error(ErrorKind::kUser, "number of partitions is not in 1 to ", kMostPartitions, ": ",
                  spec->num_partitions);
@@ -239,6 +244,17 @@ SchemaResult CheckSpec(WriteSpec* spec, const std::vector<Plan>& inputs) {
   }
   return arrow::schema(
       {arrow::field("path", arrow::utf8(), false), arrow::field("rows", arrow::int64(), false)});
+}
+
+SchemaResult CheckSpec(ExternalWriteSpec* spec, const std::vector<Plan>& inputs) {
+  if (spec->writer == nullptr)
+    return Error(ErrorKind::kUser, "there is no sink ", Quoted(spec->sink));
+  if (spec->num_partitions < 0 || spec->num_partitions > kMostPartitions) {
+    return Error(ErrorKind::kUser, "number of partitions is not in 0 to ", kMostPartitions, ": ",
+                 spec->num_partitions);
+  }
+  GNOMON_RETURN_NOT_OK(CheckKeyColumns(*inputs[0]->schema(), spec->keys));
+  return arrow::schema({arrow::field("token", arrow::binary(), false)});
 }
 
 }  // namespace gnomon::dataset::internal

@@ -90,4 +90,22 @@ SchemaResult CheckSpec(WindowAggregateSpec* spec, const std::vector<Plan>& input
   return arrow::schema(std::move(fields));
 }
 
+SchemaResult CheckSpec(LatestSpec* spec, const std::vector<Plan>& inputs) {
+  const arrow::Schema& input = *inputs[0]->schema();
+  GNOMON_RETURN_NOT_OK(CheckKeyColumns(input, spec->keys));
+  GNOMON_RETURN_NOT_OK(CheckTime(input, spec->time, "time"));
+  if (!spec->created.empty()) GNOMON_RETURN_NOT_OK(CheckTime(input, spec->created, "created"));
+  for (const std::string& name : spec->sums) {
+    GNOMON_ASSIGN_OR_RETURN(const int column, FindColumn(input, name, ""));
+    const auto& type = input.field(column)->type();
+    if (type->id() != arrow::Type::INT64)
+      return Error(ErrorKind::kUser, "only int64 is summed, ", Quoted(name), " is ",
+                   type->ToString());
+    if (std::ranges::find(spec->keys, name) != spec->keys.end() ||
+        std::ranges::count(spec->sums, name) > 1)
+      return Error(ErrorKind::kUser, "a sum is a key too, or named twice: ", Quoted(name));
+  }
+  return inputs[0]->schema();
+}
+
 }  // namespace gnomon::dataset::internal

@@ -130,6 +130,7 @@ std::vector<Plan> EveryNode() {
                         .created = "made",
                         .filter_by_created = true,
                         .created_before = -5};
+  add(LatestSpec{{"key"}, "ts", "made", -7, 9, {}}, {events});
   add(AsOfJoinSpec{match, 7'000'000, {{"v", "v"}, {"v", "real", arrow::float64()}}},
       {labels, events});
   WindowAggregateSpec windows{.match = match};
@@ -147,8 +148,9 @@ std::vector<Plan> EveryNode() {
 
 TEST_CASE("a plan survives its bytes") {
   const auto plans = EveryNode();
-  // External nodes, which need their source, are in external_test.cc.
-  CHECK(plans.size() + 1 == std::variant_size_v<NodeSpec>);
+  // External nodes, which need their source or sink, are in external_test.cc and
+  // external_write_test.cc.
+  CHECK(plans.size() + 2 == std::variant_size_v<NodeSpec>);
   for (const Plan& plan : plans) {
     CAPTURE(plan->Describe());
     const std::string bytes = ValueOf(SerializePlan(plan));

@@ -5,6 +5,7 @@
 #include <deque>
 #include <utility>
 
+#include <arrow/builder.h>
 #include <arrow/record_batch.h>
 #include <arrow/table.h>
 #include <arrow/type.h>
@@ -78,6 +79,15 @@ class TableResult : public DistributedResult {
   const runtime::JobStats stats_;
 };
 
+// The rows of an external write node.
+Result<std::shared_ptr<arrow::Table>> TableOfTokens(const std::shared_ptr<arrow::Schema>& schema,
+                                                    const std::vector<std::string>& tokens) {
+  arrow::BinaryBuilder column;
+  for (const std::string& token : tokens) GNOMON_RETURN_NOT_OK(column.Append(token));
+  GNOMON_ASSIGN_OR_RETURN(auto values, column.Finish());
+  return arrow::Table::Make(schema, arrow::ArrayVector{std::move(values)});
+}
+
 int PartitionsFor(const runtime::Backend& backend) {
   double cpus = 0;
   for (const runtime::NodeInfo& node : backend.Nodes()) cpus += node.capacity.cpus;
@@ -107,6 +117,11 @@ Result<std::unique_ptr<DistributedResult>> ExecuteDistributed(const Context& con
   GNOMON_ASSIGN_OR_RETURN(const StagePlan stages, CutOptimized(plan, options));
   GNOMON_ASSIGN_OR_RETURN(runtime::JobResult result,
                           runtime::RunJob(context, backend, stages.job, options.job));
+  if (std::holds_alternative<ExternalWriteSpec>(plan->spec())) {
+    GNOMON_ASSIGN_OR_RETURN(auto table,
+                            TableOfTokens(plan->schema(), result.tokens[stages.results.front()]));
+    return std::make_unique<TableResult>(std::move(table), result.stats);
+  }
   if (stages.writes) {
     GNOMON_ASSIGN_OR_RETURN(
         auto table, internal::RowsOfWriteToken(result.tokens[stages.results.front()].front()));

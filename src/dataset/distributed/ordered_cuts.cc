@@ -122,4 +122,33 @@ Result<Relation> StageCutter::CutWrite(const Plan& plan, const WriteSpec& spec) 
   return builder_.Assembled(std::move(relation), spec.path);
 }
 
+Result<Relation> StageCutter::CutExternalWrite(const Plan& plan, const ExternalWriteSpec& spec) {
+  if (plan != root_) {
+    return Error(ErrorKind::kUnsupported, "an external write node is the root of its plan");
+  }
+  const Plan& input = plan->inputs()[0];
+  const int num_partitions = spec.num_partitions > 0 ? spec.num_partitions : PartitionsOf(input);
+  if (spec.keys.empty() || num_partitions == 1) return CutGathered(plan);
+  const auto* latest = std::get_if<LatestSpec>(&input->spec());
+  Relation relation;
+  if (latest != nullptr && latest->keys == spec.keys) {
+    GNOMON_ASSIGN_OR_RETURN(relation, CutLatest(input, *latest, num_partitions));
+  } else {
+    GNOMON_ASSIGN_OR_RETURN(relation, Cut(input));
+  }
+  if (latest == nullptr || latest->keys != spec.keys || relation.order.empty()) {
+    GNOMON_ASSIGN_OR_RETURN(
+        Arrived arrived, builder_.Exchange(std::move(relation), input->schema(),
+                                           {.deal = {.kind = Deal::Kind::kHash, .keys = spec.keys},
+                                            .num_partitions = num_partitions}));
+    relation = {.fragments = {{.plan = arrived.plan,
+                               .inputs = {std::move(arrived.input)},
+                               .num_partitions = num_partitions}}};
+  }
+  relation.order.clear();
+  GNOMON_RETURN_NOT_OK(ShowAll(*input, &relation));
+  GNOMON_RETURN_NOT_OK(PutOnTop(spec, &relation));
+  return relation;
+}
+
 }  // namespace gnomon::dataset::internal

@@ -12,6 +12,7 @@
 #include "dataset/distributed/stage_cutter_internal.h"
 #include "dataset/distributed/stage_output_internal.h"
 #include "dataset/distributed/write_task_internal.h"
+#include "dataset/external_sink.h"
 #include "gnomon/stage_plan.pb.h"
 
 namespace gnomon::dataset {
@@ -75,6 +76,14 @@ class PlanTask {
     if (std::holds_alternative<WriteSpec>(plan->spec())) {
       return fragment_.num_partitions() == 0 ? internal::WriteWhole(task_, plan, options)
                                              : internal::WriteSome(task_, fragment_, plan, options);
+    }
+    if (const auto* write = std::get_if<ExternalWriteSpec>(&plan->spec())) {
+      GNOMON_ASSIGN_OR_RETURN(const auto rows,
+                              Execution::Start(task_.context(), plan->inputs()[0], options));
+      TaskOutput output;
+      GNOMON_ASSIGN_OR_RETURN(output.commit_token,
+                              write->writer->Write(task_.context(), write->parameters, *rows));
+      return output;
     }
     GNOMON_ASSIGN_OR_RETURN(const auto execution, Execution::Start(task_.context(), plan, options));
     if (fragment_.has_assemble())

@@ -132,7 +132,7 @@ class PlanMaker {
   Dataset Step(const Dataset& plan) {
     const auto all = Columns(plan, {});
     const auto numbers = Columns(plan, {arrow::Type::INT64, arrow::Type::INT32});
-    switch (random_.Int(0, 14)) {
+    switch (random_.Int(0, 15)) {
       case 0:
         return numbers.empty()
                    ? plan
@@ -148,6 +148,8 @@ class PlanMaker {
       case 13:
       case 14:
         return MatchInTime(plan);
+      case 15:
+        return Latest(plan);
       case 4:
       case 5:
         return Aggregate(plan);
@@ -192,6 +194,18 @@ class PlanMaker {
                 .left_keys = {random_.One(left_keys)},
                 .right_keys = {random_.One(right_keys)},
                 .right_suffix = Concat("_r", ++counter_)});
+  }
+
+  Dataset Latest(const Dataset& plan) {
+    const auto times = Columns(plan, {arrow::Type::TIMESTAMP});
+    if (times.empty()) return plan;
+    LatestSpec spec{.keys = {random_.One(Columns(plan, {}))}, .time = random_.One(times)};
+    if (random_.Chance(0.5)) spec.created = random_.One(times);
+    if (random_.Chance(0.3)) spec.last = random_.Int(0, 60'000'000);
+    for (const std::string& name : Columns(plan, {arrow::Type::INT64})) {
+      if (name != spec.keys[0] && random_.Chance(0.5)) spec.sums = {name};
+    }
+    return plan.Latest(std::move(spec));
   }
 
   // As-of join or window aggregates.

@@ -6,6 +6,7 @@
 #include "dataset/distributed/file_sink_internal.h"
 #include "dataset/distributed/relation_internal.h"
 #include "gnomon/stage_plan.pb.h"
+#include "runtime/sink.h"
 #include "table/file_system.h"
 
 namespace gnomon::dataset::internal {
@@ -83,6 +84,25 @@ std::string DescribeDeal(const Deal& deal) {
     }
   }
   return "";
+}
+
+/// That the rows are written is all.
+class WrittenAlready : public runtime::Sink {
+ public:
+  Status Commit(const Context& context, std::string_view /*token*/) override {
+    return context.Check();
+  }
+  Status Abort(const Context& /*context*/, std::string_view /*token*/) override {
+    return Status::OK();
+  }
+  Status Clean(const Context& /*context*/, std::span<const std::string> /*pending*/) override {
+    return Status::OK();
+  }
+};
+
+std::shared_ptr<runtime::Sink> SinkOf(const ExternalWriteSpec& spec) {
+  if (spec.commits != nullptr) return spec.commits;
+  return std::make_shared<WrittenAlready>();
 }
 
 }  // namespace
@@ -236,22 +256,24 @@ Result<Relation> StageBuilder::Gather(Relation relation,
 Status StageBuilder::Finish(Relation relation, const Plan& root) {
   GNOMON_ASSIGN_OR_RETURN(relation, InOrder(std::move(relation), root->schema()));
   const auto* write = std::get_if<WriteSpec>(&root->spec());
-  result_.writes = write != nullptr;
+  const auto* external = std::get_if<ExternalWriteSpec>(&root->spec());
+  result_.writes = write != nullptr || external != nullptr;
   if (write != nullptr && table::IsObjectPath(write->path)) {
     return MakeError(ErrorKind::kUnsupported,
                      Concat("stages cannot write an object yet: ", write->path), {},
                      "write it in one process, or to a local file");
   }
   for (Fragment& fragment : relation.fragments) {
-    if (write == nullptr) {
+    if (!result_.writes) {
       GNOMON_ASSIGN_OR_RETURN(fragment.plan, Visible(fragment.plan, *root->schema(), {}));
     }
     Output output;
-    if (write != nullptr) output.num_partitions = 0;
+    if (result_.writes) output.num_partitions = 0;
     GNOMON_ASSIGN_OR_RETURN(const int stage, Close(fragment, output));
     runtime::StageSpec& spec = result_.job.stages.back();
-    spec.keep_output = write == nullptr;
+    spec.keep_output = !result_.writes;
     if (write != nullptr) spec.sink = MakeFileSink(write->path);
+    if (external != nullptr) spec.sink = SinkOf(*external);
     result_.results.push_back(static_cast<size_t>(stage));
   }
   result_.job.name = "plan";

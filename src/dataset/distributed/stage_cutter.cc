@@ -52,12 +52,14 @@ Result<Relation> StageCutter::Cut(const Plan& plan) {
       [&](const AsOfJoinSpec& spec) { return CutTimeMatch(plan, spec, spec.match); },
       [&](const WindowAggregateSpec& spec) { return CutTimeMatch(plan, spec, spec.match); },
       [&](const AggregateSpec& spec) { return CutAggregate(plan, spec); },
+      [&](const LatestSpec& spec) { return CutLatest(plan, spec, PartitionsOf(plan)); },
       [&](const SortSpec& spec) { return CutSort(plan, spec); },
       [&](const RepartitionSpec& spec) { return CutRepartition(plan, spec); },
       [&](const UnionSpec&) { return CutUnion(plan); },
       [&](const LimitSpec& spec) { return CutLimit(plan, spec); },
       [&](const SampleSpec& spec) { return CutSample(plan, spec); },
-      [&](const WriteSpec& spec) { return CutWrite(plan, spec); }};
+      [&](const WriteSpec& spec) { return CutWrite(plan, spec); },
+      [&](const ExternalWriteSpec& spec) { return CutExternalWrite(plan, spec); }};
   return std::visit(cut, plan->spec());
 }
 
@@ -192,6 +194,30 @@ Result<Relation> StageCutter::CutAggregate(const Plan& plan, AggregateSpec spec)
   }
   GNOMON_ASSIGN_OR_RETURN(Plan grouped, MakeNode(spec, {arrived.plan}));
   return Relation{.fragments = {{.plan = std::move(grouped),
+                                 .inputs = {std::move(arrived.input)},
+                                 .num_partitions = num_partitions}},
+                  .order = std::move(arrived.order),
+                  .order_partitions = arrived.order_partitions};
+}
+
+Result<Relation> StageCutter::CutLatest(const Plan& plan, const LatestSpec& spec,
+                                        int num_partitions) {
+  const std::shared_ptr<arrow::Schema>& visible = plan->schema();
+  GNOMON_ASSIGN_OR_RETURN(Relation relation, Cut(plan->inputs()[0]));
+  if (relation.order.empty() && !relation.is_one_partition())
+    GNOMON_RETURN_NOT_OK(PutOnTop(spec, &relation));
+  if (spec.keys.empty() || relation.is_one_partition()) {
+    GNOMON_ASSIGN_OR_RETURN(relation, builder_.Gather(std::move(relation), visible));
+    GNOMON_RETURN_NOT_OK(PutOnTop(spec, &relation));
+    return relation;
+  }
+  GNOMON_ASSIGN_OR_RETURN(Arrived arrived,
+                          builder_.Exchange(std::move(relation), visible,
+                                            {.deal = {.kind = Deal::Kind::kHash, .keys = spec.keys},
+                                             .num_partitions = num_partitions,
+                                             .keeps_order = true}));
+  GNOMON_ASSIGN_OR_RETURN(Plan newest, MakeNode(spec, {arrived.plan}));
+  return Relation{.fragments = {{.plan = std::move(newest),
                                  .inputs = {std::move(arrived.input)},
                                  .num_partitions = num_partitions}},
                   .order = std::move(arrived.order),

@@ -42,6 +42,9 @@ class StageCutter {
   Result<Relation> Shown(Relation relation, const PlanNode& node) const;
   Result<Relation> CutUnion(const Plan& plan);
   Result<Relation> CutAggregate(const Plan& plan, AggregateSpec spec);
+  /// Each partition gives its newest rows, which are shuffled by key: the newest of them are the
+  /// newest of all.
+  Result<Relation> CutLatest(const Plan& plan, const LatestSpec& spec, int num_partitions);
 
   // ordered_cuts.cc
   /// A function knows nothing of order columns. Calls are dealt out whole.
@@ -58,6 +61,8 @@ class StageCutter {
   /// One file is one task. Partitions of a folder, and files of so many rows, are written by many:
   /// each has all rows of its files, in order.
   Result<Relation> CutWrite(const Plan& plan, const WriteSpec& spec);
+  /// By hash of the keys. The newest row of each key is written where it was found.
+  Result<Relation> CutExternalWrite(const Plan& plan, const ExternalWriteSpec& spec);
 
   // join_cuts.cc
   Result<Relation> CutJoin(const Plan& plan, const JoinSpec& spec);

@@ -37,6 +37,12 @@ Result<OperatorPtr> MakeMapBatchesOperator(const Environment& environment, const
 Result<OperatorPtr> MakeStreamOperator(const Environment& environment, const Plan& plan,
                                        std::vector<OperatorPtr> inputs, OperatorStats* stats);
 
+/// Cannot be undone: what it has written stays written when the plan fails later.
+OperatorPtr MakeExternalWriteOperator(const Environment& environment, const Plan& plan,
+                                      OperatorPtr input, OperatorStats* stats);
+
+OperatorPtr MakeLatestOperator(const Environment& environment, const Plan& plan, OperatorPtr input,
+                               OperatorStats* stats);
 OperatorPtr MakeSortOperator(const Environment& environment, const Plan& plan, OperatorPtr input,
                              OperatorStats* stats);
 Result<OperatorPtr> MakeAggregateOperator(const Environment& environment, const Plan& plan,

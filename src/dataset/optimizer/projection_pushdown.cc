@@ -112,6 +112,17 @@ class Pruner {
     return PruneInput(plan, below);
   }
 
+  Result<Plan> PruneNode(const Plan& plan, const LatestSpec& spec, const Names& needed) {
+    LatestSpec pruned = spec;
+    std::erase_if(pruned.sums, [&](const std::string& name) { return !needed.contains(name); });
+    Names below = needed;
+    below.insert(spec.keys.begin(), spec.keys.end());
+    below.insert(spec.time);
+    if (!spec.created.empty()) below.insert(spec.created);
+    GNOMON_ASSIGN_OR_RETURN(auto input, Prune(plan->inputs()[0], below));
+    return MakeNode(std::move(pruned), {std::move(input)});
+  }
+
   Result<Plan> PruneNode(const Plan& plan, const LimitSpec& /*spec*/, const Names& needed) {
     return PruneInput(plan, needed);
   }
