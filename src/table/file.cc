@@ -48,6 +48,7 @@ struct FileSet {
   std::vector<std::unique_ptr<FileSource>> sources;
   std::vector<FilePlan> plans;
   std::shared_ptr<arrow::Schema> first_schema;
+  internal::FolderColumns folders;
   std::shared_ptr<arrow::Schema> schema;
   ReadOptions options;
 
@@ -69,8 +70,10 @@ struct FileSet {
     GNOMON_ASSIGN_OR_RETURN(set.sources[0],
                             OpenSource(set.paths[0], set.formats[0], options.schema));
     set.first_schema = options.schema != nullptr ? options.schema : set.sources[0]->schema();
-    GNOMON_ASSIGN_OR_RETURN(set.schema,
-                            internal::TableSchema(*set.first_schema, set.paths[0], options));
+    GNOMON_ASSIGN_OR_RETURN(set.folders,
+                            internal::FolderColumns::Find(path, set.paths, *set.first_schema));
+    GNOMON_ASSIGN_OR_RETURN(set.schema, internal::TableSchema(*set.folders.AddTo(set.first_schema),
+                                                              set.paths[0], options));
     GNOMON_RETURN_NOT_OK(
         ParallelFor(context, static_cast<int64_t>(set.paths.size()), [&](int64_t i) {
           const auto file = static_cast<size_t>(i);
@@ -86,7 +89,7 @@ struct FileSet {
     }
     if (plans[i].places.empty()) {
       GNOMON_ASSIGN_OR_RETURN(
-          plans[i], internal::PlanFile(*sources[i]->schema(), paths[i], *schema, options));
+          plans[i], internal::PlanFile(*sources[i]->schema(), paths[i], *schema, folders, options));
     }
     return Status::OK();
   }
@@ -107,8 +110,8 @@ struct FileSet {
       const int place = plans[file].places[i];
       GNOMON_ASSIGN_OR_RETURN(
           auto column,
-          internal::AdaptColumn(place < 0 ? nullptr : batch.column(place), batch.num_rows(),
-                                *schema->field(static_cast<int>(i)), paths[file]));
+          folders.Adapt(file, place < 0 ? nullptr : batch.column(place), batch.num_rows(),
+                        *schema->field(static_cast<int>(i)), paths[file]));
       columns.push_back(std::move(column));
     }
     return arrow::RecordBatch::Make(schema, batch.num_rows(), std::move(columns));
@@ -124,7 +127,7 @@ struct FileSet {
       if (place >= 0) chunks = table.column(place)->chunks();
       for (auto& chunk : chunks) {
         GNOMON_ASSIGN_OR_RETURN(chunk,
-                                internal::AdaptColumn(chunk, table.num_rows(), field, paths[file]));
+                                folders.Adapt(file, chunk, table.num_rows(), field, paths[file]));
       }
       columns.push_back(std::make_shared<arrow::ChunkedArray>(std::move(chunks), field.type()));
     }
@@ -229,7 +232,9 @@ Result<std::shared_ptr<arrow::Schema>> ReadSchema(const Context& context, const 
   GNOMON_ASSIGN_OR_RETURN(const FileFormat first,
                           format ? Result<FileFormat>(*format) : FormatOfPath(paths[0]));
   GNOMON_ASSIGN_OR_RETURN(const auto source, OpenSource(paths[0], first, nullptr));
-  return internal::TableSchema(*source->schema(), paths[0], {});
+  GNOMON_ASSIGN_OR_RETURN(const auto folders,
+                          internal::FolderColumns::Find(path, paths, *source->schema()));
+  return internal::TableSchema(*folders.AddTo(source->schema()), paths[0], {});
 }
 
 }  // namespace gnomon::table

@@ -71,7 +71,8 @@ Result<std::shared_ptr<arrow::Schema>> TableSchema(const arrow::Schema& first,
 }
 
 Result<FilePlan> PlanFile(const arrow::Schema& file, const std::string& path,
-                          const arrow::Schema& table, const ReadOptions& options) {
+                          const arrow::Schema& table, const FolderColumns& folders,
+                          const ReadOptions& options) {
   FilePlan plan;
   const ColumnPlaces places(file);
   plan.request.batch_rows = options.batch_rows;
@@ -84,7 +85,7 @@ Result<FilePlan> PlanFile(const arrow::Schema& file, const std::string& path,
   GNOMON_RETURN_NOT_OK(CheckOtherColumns(file, path, options));
   for (const std::string& name : options.required_columns) {
     // A table without it is told where the column is asked for.
-    if (table.GetFieldIndex(name) < 0 || places.IndexOf(name) >= 0) continue;
+    if (table.GetFieldIndex(name) < 0 || places.IndexOf(name) >= 0 || folders.Has(name)) continue;
     return MakeError(
         ErrorKind::kUser,
         Concat("a column that the first file has is missing in ", path, ": ", Quoted(name)), {},
@@ -95,7 +96,8 @@ Result<FilePlan> PlanFile(const arrow::Schema& file, const std::string& path,
     // Double names are told apart by their place.
     const bool same_place =
         column < file.num_fields() && file.field(column)->name() == field.name();
-    const int index = same_place && options.columns.empty() ? column : places.IndexOf(field.name());
+    int index = same_place && options.columns.empty() ? column : places.IndexOf(field.name());
+    if (folders.Has(field.name())) index = -1;
     if (index < 0 && !field.nullable()) {
       return Error(ErrorKind::kUser, "a column that may not be null is missing in ", path, ": ",
                    Quoted(field.name()));

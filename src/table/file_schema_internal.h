@@ -1,17 +1,19 @@
 #pragma once
 
 #include "table/file_internal.h"
+#include "table/folder_columns_internal.h"
 
 namespace gnomon::table::internal {
 
 /// How one file gives the columns of the whole table.
 struct FilePlan {
   ScanRequest request;
-  /// For each column of the table its place in request.columns, or -1: nulls.
+  /// For each column of the table its place in request.columns, or -1: the folders', or nulls.
   std::vector<int> places;
 };
 
-/// Schema of the table: the wanted columns of the first file, without metadata. kNotFound for a
+/// Schema of the table: the wanted columns of the first file (with those of folders), without
+/// metadata. kNotFound for a
 /// missing column.
 Result<std::shared_ptr<arrow::Schema>> TableSchema(const arrow::Schema& first,
                                                    const std::string& path,
@@ -19,7 +21,8 @@ Result<std::shared_ptr<arrow::Schema>> TableSchema(const arrow::Schema& first,
 
 /// kUser when the file lacks a column that may not be null.
 Result<FilePlan> PlanFile(const arrow::Schema& file, const std::string& path,
-                          const arrow::Schema& table, const ReadOptions& options);
+                          const arrow::Schema& table, const FolderColumns& folders,
+                          const ReadOptions& options);
 
 /// Column `i` of the table from what the file gave (null when the file lacks it); cast without
 /// loss.

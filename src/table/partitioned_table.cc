@@ -74,6 +74,7 @@ namespace {
 
 using internal::FilePlan;
 using internal::FileSource;
+using internal::FolderColumns;
 using internal::OpenSource;
 
 /// One file. Text is opened anew by each who reads it, so that no file's first block stays in
@@ -94,11 +95,14 @@ struct Partition {
 class AdaptedStream : public PartitionStream {
  public:
   AdaptedStream(std::shared_ptr<FileSource> source, std::unique_ptr<PartitionStream> stream,
-                std::vector<int> places, std::shared_ptr<arrow::Schema> schema, std::string path)
+                std::vector<int> places, std::shared_ptr<arrow::Schema> schema,
+                std::shared_ptr<const FolderColumns> folders, size_t file, std::string path)
       : source_(std::move(source)),
         stream_(std::move(stream)),
         places_(std::move(places)),
         schema_(std::move(schema)),
+        folders_(std::move(folders)),
+        file_(file),
         path_(std::move(path)) {}
 
   Result<std::shared_ptr<arrow::RecordBatch>> Next() override {
@@ -108,8 +112,8 @@ class AdaptedStream : public PartitionStream {
     for (size_t i = 0; i < places_.size(); ++i) {
       GNOMON_ASSIGN_OR_RETURN(
           auto column,
-          internal::AdaptColumn(places_[i] < 0 ? nullptr : batch->column(places_[i]),
-                                batch->num_rows(), *schema_->field(static_cast<int>(i)), path_));
+          folders_->Adapt(file_, places_[i] < 0 ? nullptr : batch->column(places_[i]),
+                          batch->num_rows(), *schema_->field(static_cast<int>(i)), path_));
       columns.push_back(std::move(column));
     }
     return arrow::RecordBatch::Make(schema_, batch->num_rows(), std::move(columns));
@@ -122,6 +126,8 @@ class AdaptedStream : public PartitionStream {
   std::unique_ptr<PartitionStream> stream_;
   std::vector<int> places_;
   std::shared_ptr<arrow::Schema> schema_;
+  std::shared_ptr<const FolderColumns> folders_;
+  size_t file_;
   std::string path_;
 };
 
@@ -140,7 +146,10 @@ class PartitionedFiles : public PartitionedTable {
     }
     GNOMON_ASSIGN_OR_RETURN(files_[0].source, OpenSource(paths[0], files_[0].format, nullptr));
     first_schema_ = files_[0].source->schema();
-    GNOMON_ASSIGN_OR_RETURN(schema_, internal::TableSchema(*first_schema_, paths[0], {}));
+    GNOMON_ASSIGN_OR_RETURN(auto folders, FolderColumns::Find(name_, paths, *first_schema_));
+    GNOMON_ASSIGN_OR_RETURN(schema_,
+                            internal::TableSchema(*folders.AddTo(first_schema_), paths[0], {}));
+    folders_ = std::make_shared<const FolderColumns>(std::move(folders));
     GNOMON_RETURN_NOT_OK(ParallelFor(context, static_cast<int64_t>(files_.size()), [&](int64_t i) {
       return PrepareFile(static_cast<size_t>(i));
     }));
@@ -211,9 +220,9 @@ class PartitionedFiles : public PartitionedTable {
     for (const int column : columns) {
       const bool missing = StoredIn(*opened.plan, column) < 0;
       GNOMON_ASSIGN_OR_RETURN(
-          auto array, internal::AdaptColumn(missing ? nullptr : values[next++],
-                                            static_cast<int64_t>(rows.size()),
-                                            *schema_->field(column), FileOf(partition).path));
+          auto array, folders_->Adapt(At(partition).file, missing ? nullptr : values[next++],
+                                      static_cast<int64_t>(rows.size()), *schema_->field(column),
+                                      FileOf(partition).path));
       adapted.push_back(std::move(array));
     }
     return adapted;
@@ -234,8 +243,8 @@ class PartitionedFiles : public PartitionedTable {
     if (file.source == nullptr) {
       GNOMON_ASSIGN_OR_RETURN(file.source, OpenSource(file.path, file.format, first_schema_));
     }
-    GNOMON_ASSIGN_OR_RETURN(
-        file.plan, internal::PlanFile(*file.source->schema(), file.path, *schema_, options_));
+    GNOMON_ASSIGN_OR_RETURN(file.plan, internal::PlanFile(*file.source->schema(), file.path,
+                                                          *schema_, *folders_, options_));
     return Status::OK();
   }
 
@@ -259,8 +268,8 @@ class PartitionedFiles : public PartitionedTable {
     GNOMON_ASSIGN_OR_RETURN(auto stream,
                             opened.source->ScanPart(context, At(partition).part, request));
     return std::make_unique<AdaptedStream>(opened.source, std::move(stream), std::move(places),
-                                           arrow::schema(std::move(fields)),
-                                           FileOf(partition).path);
+                                           arrow::schema(std::move(fields)), folders_,
+                                           At(partition).file, FileOf(partition).path);
   }
 
   const Partition& At(int64_t partition) const {
@@ -287,8 +296,8 @@ class PartitionedFiles : public PartitionedTable {
     GNOMON_ASSIGN_OR_RETURN(
         std::shared_ptr<FileSource> source,
         OpenSource(file.path, file.format, At(partition).file == 0 ? nullptr : first_schema_));
-    GNOMON_ASSIGN_OR_RETURN(auto plan,
-                            internal::PlanFile(*source->schema(), file.path, *schema_, options_));
+    GNOMON_ASSIGN_OR_RETURN(
+        auto plan, internal::PlanFile(*source->schema(), file.path, *schema_, *folders_, options_));
     return Opened{std::move(source), std::make_shared<const FilePlan>(std::move(plan))};
   }
 
@@ -297,6 +306,7 @@ class PartitionedFiles : public PartitionedTable {
   std::vector<PartitionFile> files_;
   std::vector<Partition> partitions_;
   std::shared_ptr<arrow::Schema> first_schema_;
+  std::shared_ptr<const FolderColumns> folders_;
   std::shared_ptr<arrow::Schema> schema_;
 };
 

@@ -13,6 +13,7 @@
 #include "feature/engine/view_source.h"
 #include "feature/plan/feature_plan.h"
 #include "table/column.h"
+#include "table/folder_columns.h"
 
 namespace gnomon::feature {
 namespace {
@@ -73,12 +74,20 @@ Result<Plan> ViewPlanner::ScanFiles(const FeatureView& view, const DataSource& s
   GNOMON_ASSIGN_OR_RETURN(const SourceFiles files, store_.Files(source));
   // Looks at every file: a key or time that one lacks is an error.
   GNOMON_ASSIGN_OR_RETURN(const auto table, store_.Open(context_, source, options));
+  GNOMON_ASSIGN_OR_RETURN(const auto folders,
+                          table::FolderSchema(context_, files.path, files.format));
   arrow::FieldVector fields;
   std::vector<dataset::FieldMapping> mapping;
+  dataset::ProjectSpec asked;
+  bool of_folders = false;
   for (const std::string& column : options.columns) {
     const auto field = table->schema()->GetFieldByName(column);
     if (field == nullptr) return NoSourceColumn(view, source, column, *table->schema());
     const std::string name = SourceName(source, column);
+    const bool of_folder = folders->GetFieldIndex(name) >= 0;
+    of_folders = of_folders || of_folder;
+    asked.expressions.push_back({column, ColumnExpression(of_folder ? name : column)});
+    if (of_folder) continue;
     fields.push_back(arrow::field(name, field->type()));
     if (name != column) mapping.push_back({name, column});
   }
@@ -86,7 +95,8 @@ Result<Plan> ViewPlanner::ScanFiles(const FeatureView& view, const DataSource& s
                                 {.format = files.format,
                                  .schema = arrow::schema(std::move(fields)),
                                  .field_mapping = std::move(mapping),
-                                 .hive_partitions = false});
+                                 .hive_partitions = of_folders});
+  if (scan.ok() && of_folders) scan = MakeNode(std::move(asked), {*std::move(scan)});
   if (scan.ok()) return scan;
   return WithContext(scan.status(), Concat("data source ", Quoted(source.name)));
 }

@@ -17,6 +17,7 @@
 #include "table/column.h"
 #include "table/data_version.h"
 #include "table/file_system.h"
+#include "table/folder_columns.h"
 
 namespace gnomon::feature {
 namespace {
@@ -65,6 +66,7 @@ class FileOfflineStore : public OfflineStore {
                        {},
                        "rows can be added to a folder only: move the file into one and name it");
     }
+    GNOMON_RETURN_NOT_OK(CheckNoFolderColumns(context, source));
     std::shared_ptr<const arrow::Table> table = rows.Slice(0);
     auto schema = SourceSchema(context, source);
     if (schema.ok()) {
@@ -116,6 +118,23 @@ class FileOfflineStore : public OfflineStore {
   }
 
  private:
+  /// Of a folder that rows are added to, which may not exist yet: a file at its top would lie in no
+  /// partition.
+  Status CheckNoFolderColumns(const Context& context, const DataSource& source) const {
+    GNOMON_ASSIGN_OR_RETURN(const auto format, FormatOf(source));
+    const auto columns = table::FolderSchema(context, PathOf(source), format);
+    if (!columns.ok()) {
+      return KindOf(columns.status()) == ErrorKind::kNotFound ? Status::OK()
+                                                              : InSource(source, columns.status());
+    }
+    if ((*columns)->num_fields() == 0) return Status::OK();
+    return MakeError(ErrorKind::kUnsupported,
+                     Concat("rows cannot be added to data source ", Quoted(source.name),
+                            ": its files lie in folders of partition columns (",
+                            Join((*columns)->field_names(), ", "), ")"),
+                     {}, "add rows to a source of its own, a folder without partitions");
+  }
+
   std::string PathOf(const DataSource& source) const {
     if (!source.s3_endpoint_override.empty()) {
       table::UseS3(source.path.substr(0, source.path.find_first_of(kWildcards)),

@@ -128,6 +128,24 @@ TEST_CASE("a folder is read in the order of its paths") {
   CHECK(ValueOf(fixture.store->CountRows(fixture.context, fixture.source)) == 2);
 }
 
+TEST_CASE("values in the names of folders are columns, which rows cannot be added below") {
+  Fixture fixture;
+  fixture.Write("parts/shop=3/day=mo/a.parquet", R"([[1, "2024-01-05", 1]])");
+  fixture.Write("parts/shop=4/day=tu/a.parquet", R"([[2, "2024-01-05", 2]])");
+  fixture.source.path = "parts";
+  fixture.source.field_mapping = {{"day", "weekday"}};
+  const auto expected =
+      test::TableOf({{"weekday", arrow::utf8()}, {"id", arrow::int64()}, {"shop", arrow::int64()}},
+                    R"([["mo", 1, 3], ["tu", 2, 4]])");
+  CHECK_TABLE_EQ(fixture.Read({.columns = {"weekday", "id", "shop"}}), expected);
+  CHECK(ValueOf(fixture.store->SourceSchema(fixture.context, fixture.source))->field_names() ==
+        std::vector<std::string>{"id", "at", "Amount (CHF)", "shop", "weekday"});
+  const auto added =
+      fixture.store->Append(fixture.context, fixture.source, "more", *ValueOf(fixture.Read()));
+  CHECK_ERROR(added, ErrorKind::kUnsupported, "partition columns (shop, day)");
+  CHECK(ValueOf(fixture.store->CountRows(fixture.context, fixture.source)) == 2);
+}
+
 TEST_CASE("a time range never takes away a row inside it") {
   Fixture fixture;
   fixture.Write("sales.parquet", kRows);
