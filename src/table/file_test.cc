@@ -137,6 +137,18 @@ TEST_CASE("JSON times of whole seconds and of fractions are one type") {
                          "[[1704457800000000, 1], [1704457800500000, 2]]"));
 }
 
+TEST_CASE("times of JSON lines that are all null have the type that is asked for") {
+  const auto folder = MakeTemporaryFolder();
+  for (const auto& type : {arrow::timestamp(arrow::TimeUnit::MILLI, "UTC"),
+                           arrow::timestamp(arrow::TimeUnit::NANO), arrow::date32()}) {
+    CAPTURE(type->ToString());
+    const auto table = TableOf({{"at", type}, {"n", arrow::int64()}}, "[[null, 1], [null, 2]]");
+    const std::string path = folder.path() + "/nulls.jsonl";
+    CHECK_OK(WriteTable({}, *table, path));
+    CHECK_TABLE_EQ(ReadTable({}, path, {.schema = table->schema()}), table);
+  }
+}
+
 TEST_CASE("files that are truncated, empty or something else are named") {
   const auto folder = MakeTemporaryFolder();
   Random random(1);

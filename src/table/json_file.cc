@@ -64,6 +64,15 @@ std::shared_ptr<arrow::DataType> InferTime(const arrow::StringArray& texts) {
                           has_zone ? "UTC" : "");
 }
 
+/// What ParseTimes gives of a column that is wanted as `wanted`, a time, and shows no text yet.
+std::shared_ptr<arrow::DataType> ParsedTypeOf(const arrow::DataType& wanted) {
+  if (wanted.id() != arrow::Type::TIMESTAMP) return arrow::timestamp(arrow::TimeUnit::MICRO);
+  const auto& time = checked_cast<const arrow::TimestampType&>(wanted);
+  const bool has_nanos = time.unit() == arrow::TimeUnit::NANO;
+  return arrow::timestamp(has_nanos ? arrow::TimeUnit::NANO : arrow::TimeUnit::MICRO,
+                          time.timezone());
+}
+
 Result<std::shared_ptr<arrow::Array>> ParseTimes(const arrow::StringArray& texts,
                                                  const std::shared_ptr<arrow::DataType>& type,
                                                  const std::string& name) {
@@ -109,7 +118,9 @@ class TimeInferringReader : public arrow::RecordBatchReader {
       const auto wanted = like == nullptr ? nullptr : like->GetFieldByName(field->name());
       if (wanted != nullptr && !IsTime(*wanted->type())) continue;
       const auto column = reader->first_->column(static_cast<int>(i));
-      const auto type = InferTime(checked_cast<const arrow::StringArray&>(*column));
+      const auto type = column->null_count() == column->length() && wanted != nullptr
+                            ? ParsedTypeOf(*wanted->type())
+                            : InferTime(checked_cast<const arrow::StringArray&>(*column));
       if (type != nullptr) field = field->WithType(type);
     }
     reader->schema_ = arrow::schema(std::move(fields));
