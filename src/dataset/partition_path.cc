@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "dataset/partition_path_internal.h"
+#include "dataset/plan.h"
 
 namespace gnomon::dataset::internal {
 
@@ -73,6 +74,10 @@ std::string FormatPartition(const PartitionValue& partition) {
   // A text that looks like a null has its first byte escaped.
   if (*partition.value == kNull) return Concat(name, "%5F", kNull.substr(1));
   return Concat(name, Escape(*partition.value));
+}
+
+std::string PartitionText(const std::string& column) {
+  return Concat("cast(", ColumnExpression(column), " as string)");
 }
 
 std::optional<int64_t> ParseInt64(std::string_view text) {

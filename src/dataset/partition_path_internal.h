@@ -27,6 +27,10 @@ PartitionPath ParsePartitionPath(std::string_view path);
 /// "name=value".
 std::string FormatPartition(const PartitionValue& partition);
 
+/// The expression for the text of a column's values in folder names; those of nanoseconds lack the
+/// last three digits.
+std::string PartitionText(const std::string& column);
+
 /// A canonical decimal integer: "007" and "+7" are texts.
 std::optional<int64_t> ParseInt64(std::string_view text);
 

@@ -6,7 +6,9 @@
 
 #include "base/text.h"
 #include "dataset/key_encoding_internal.h"
+#include "dataset/partition_path_internal.h"
 #include "dataset/plan_internal.h"
+#include "expr/expression.h"
 #include "table/column.h"
 #include "table/file_system.h"
 
@@ -56,6 +58,24 @@ Status NameTaken(const std::string& name) {
   return MakeError(ErrorKind::kUser,
                    Concat("both sides have a column of this name: ", Quoted(name)), {},
                    "set right_suffix, or leave the column out on one side");
+}
+
+// Two values are two folders: their texts differ, too. Those of nanosecond timestamps are made
+// where they are written.
+Status CheckPartitionText(const arrow::Schema& schema, const std::string& name) {
+  GNOMON_ASSIGN_OR_RETURN(const auto text, expr::Expression::Parse(PartitionText(name)));
+  GNOMON_RETURN_NOT_OK(text.Bind(schema).status());
+  const arrow::DataType& type = *schema.GetFieldByName(name)->type();
+  constexpr int32_t kExactDigits = 15;  // of a double
+  const bool is_exact =
+      type.id() == arrow::Type::DURATION
+          ? static_cast<const arrow::DurationType&>(type).unit() != arrow::TimeUnit::NANO
+          : !arrow::is_decimal(type.id()) ||
+                static_cast<const arrow::DecimalType&>(type).precision() <= kExactDigits;
+  if (is_exact) return Status::OK();
+  return MakeError(ErrorKind::kUser,
+                   Concat("texts do not tell values of this type apart: ", type.ToString()), {},
+                   "derive a text or an integer from it");
 }
 
 }  // namespace
@@ -234,6 +254,10 @@ SchemaResult CheckSpec(WriteSpec* spec, const std::vector<Plan>& inputs) {
   }
   const arrow::Schema& input = *inputs[0]->schema();
   GNOMON_RETURN_NOT_OK(CheckKeys(input, spec->partition_by, KeyUse::kJoin));
+  for (const std::string& name : spec->partition_by) {
+    GNOMON_RETURN_NOT_OK(
+        WithContext(CheckPartitionText(input, name), Concat("partition_by ", Quoted(name))));
+  }
   if (!spec->partition_by.empty() &&
       spec->partition_by.size() == static_cast<size_t>(input.num_fields())) {
     return Error(ErrorKind::kUser, "partition_by leaves no column for the files");

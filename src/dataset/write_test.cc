@@ -150,6 +150,63 @@ TEST_CASE("a folder of files holds so many rows each, in the order of the names"
               ErrorKind::kUser, "negative");
 }
 
+TEST_CASE("times of one microsecond are partitions of their own, down to the nanosecond") {
+  const auto folder = MakeTemporaryFolder();
+  const auto time = arrow::timestamp(arrow::TimeUnit::NANO, "UTC");
+  const auto rows = TableOf({{"t", time}, {"name", arrow::utf8()}, {"id", arrow::int64()}},
+                            R"([[1001, "a", 0], [1001, "b", 1], [1002, "a", 2], [1000, "a", 3],
+                                [-1, "a", 4], [null, "a", 5]])");
+  const std::string path = folder.path() + "/out";
+  const auto written =
+      ValueOf(Dataset::Of(rows).WriteTo({}, {.path = path, .partition_by = {"t", "name"}}));
+  CHECK(written->num_rows() == 6);
+  CHECK_TABLE_EQ(
+      Dataset::Read({}, path).Sort({{.column = "id"}}).Select({"t", "id"}).Collect({}),
+      TableOf({{"t", arrow::utf8()}, {"id", arrow::int64()}},
+              R"([["1970-01-01T00:00:00.000001001Z", 0], ["1970-01-01T00:00:00.000001001Z", 1],
+                  ["1970-01-01T00:00:00.000001002Z", 2], ["1970-01-01T00:00:00.000001Z", 3],
+                  ["1969-12-31T23:59:59.999999999Z", 4], [null, 5]])"));
+}
+
+TEST_CASE("a column whose values have no text cannot make partitions") {
+  const auto folder = MakeTemporaryFolder();
+  for (const auto& type : {arrow::list(arrow::int64()), arrow::duration(arrow::TimeUnit::NANO),
+                           arrow::decimal128(20, 3)}) {
+    CAPTURE(type->ToString());
+    const auto rows = TableOf({{"p", type}, {"id", arrow::int64()}}, "[]");
+    CHECK_ERROR(MakeNode(WriteSpec{.path = folder.path() + "/out", .partition_by = {"p"}},
+                         {ValueOf(Dataset::Of(rows).plan())}),
+                ErrorKind::kUser, "partition_by 'p'");
+  }
+}
+
+TEST_CASE("two partitions that would be one folder are an error, not rows that get lost") {
+  const auto folder = MakeTemporaryFolder();
+  // A date64 is whole days; these are not.
+  const auto rows =
+      TableOf({{"day", arrow::int64()}, {"name", arrow::utf8()}, {"id", arrow::int64()}},
+              R"([[1, "a", 0], [1, "b", 1], [2, "a", 2]])");
+  const auto days = ValueOf(rows->column(0)->View(arrow::date64()));
+  const auto dated = ValueOf(rows->SetColumn(0, arrow::field("day", arrow::date64()), days));
+  CHECK_ERROR(Dataset::Of(dated).WriteTo(
+                  {}, {.path = folder.path() + "/out", .partition_by = {"day", "name"}}),
+              ErrorKind::kUser, "have one text: day=1970-01-01/name=a");
+  CHECK(FilesBelow(folder.path()).empty());
+}
+
+TEST_CASE("the names of more than a million files sort in the order of their rows") {
+  const auto folder = MakeTemporaryFolder();
+  const std::string path = folder.path() + "/out";
+  CHECK_OK(
+      Dataset::Range(0, 3).WriteTo({}, {.path = path, .rows_per_file = 1, .first_file = 999'998}));
+  CHECK(FilesBelow(path) == std::vector<std::string>{"part-999998.parquet", "part-999999.parquet",
+                                                     "part-a1000000.parquet"});
+  CHECK_OK(Dataset::Range(0, 2).WriteTo(
+      {}, {.path = path, .rows_per_file = 1, .first_file = 9'999'999}));
+  CHECK(FilesBelow(path) ==
+        std::vector<std::string>{"part-a9999999.parquet", "part-b10000000.parquet"});
+}
+
 }  // namespace
 
 }  // namespace gnomon::dataset

@@ -102,9 +102,7 @@ class PartitionTexts {
                                      const std::vector<std::string>& names) {
     PartitionTexts texts;
     for (const std::string& name : names) {
-      GNOMON_ASSIGN_OR_RETURN(
-          const auto expression,
-          expr::Expression::Parse(Concat("cast(", ColumnExpression(name), " as string)")));
+      GNOMON_ASSIGN_OR_RETURN(const auto expression, expr::Expression::Parse(PartitionText(name)));
       auto bound = expression.Bind(schema);
       GNOMON_RETURN_NOT_OK(WithContext(bound.status(), Concat("partition_by ", Quoted(name))));
       texts.names_.push_back(name);
@@ -119,17 +117,37 @@ class PartitionTexts {
     for (size_t i = 0; i < names_.size(); ++i) {
       GNOMON_ASSIGN_OR_RETURN(const auto column, expressions_[i].Evaluate(batch));
       const auto& texts = arrow::internal::checked_cast<const arrow::StringArray&>(*column);
+      const arrow::TimestampArray* const nanos = NanosOf(*batch.GetColumnByName(names_[i]));
       for (int64_t row = 0; row < batch.num_rows(); ++row) {
         std::string& folder = folders[static_cast<size_t>(row)];
         if (i > 0) folder.push_back('/');
-        folder += FormatPartition(
-            {names_[i], texts.IsNull(row) ? std::nullopt : std::optional(texts.GetString(row))});
+        std::optional<std::string> text;
+        if (texts.IsValid(row)) text = texts.GetString(row);
+        if (text && nanos != nullptr) AddNanos(nanos->Value(row), &*text);
+        folder += FormatPartition({names_[i], std::move(text)});
       }
     }
     return folders;
   }
 
  private:
+  static const arrow::TimestampArray* NanosOf(const arrow::Array& column) {
+    if (column.type_id() != arrow::Type::TIMESTAMP) return nullptr;
+    const auto& type = static_cast<const arrow::TimestampType&>(*column.type());
+    if (type.unit() != arrow::TimeUnit::NANO) return nullptr;
+    return &arrow::internal::checked_cast<const arrow::TimestampArray&>(column);
+  }
+
+  /// "...T12:30:00.000001Z" becomes "...T12:30:00.000001002Z" when the last digits are not zero.
+  static void AddNanos(int64_t nanos, std::string* text) {
+    constexpr int64_t kPerMicro = 1000;
+    const int64_t rest = (nanos % kPerMicro + kPerMicro) % kPerMicro;
+    if (rest == 0) return;
+    const bool is_whole = text->find('.') == std::string::npos;
+    const std::string digits = std::to_string(kPerMicro + rest).substr(1);
+    text->insert(text->size() - 1, Concat(is_whole ? ".000000" : "", digits));
+  }
+
   std::vector<std::string> names_;
   std::vector<expr::BoundExpression> expressions_;
 };
@@ -256,8 +274,14 @@ class WriteOperator : public Operator {
         : owner_(owner), folder_(folder), schema_(std::move(schema)) {}
 
     Status Write(const std::string& name, BatchPtr rows) {
-      if (writer_ == nullptr || name != name_)
+      if (writer_ == nullptr || name != name_) {
+        // Its files would take the place of those that are there.
+        if (!name.empty() && fs::exists(folder_.temporary() / name)) {
+          return Error(ErrorKind::kUser,
+                       "values of partition_by that differ have one text: ", name);
+        }
         GNOMON_RETURN_NOT_OK(Open(name, owner_.spec_.first_file));
+      }
       const int64_t limit = owner_.spec_.rows_per_file;
       while (limit > 0 && file_rows_ + rows->num_rows() > limit) {
         const int64_t taken = limit - file_rows_;
@@ -292,13 +316,14 @@ class WriteOperator : public Operator {
     }
 
    private:
-    /// Several files of a partition are read in the order of their names.
+    /// Several files of a partition are read in the order of their names: 000000 to 999999, then
+    /// a1000000 to a9999999, b10000000 and so on.
     std::string NumberText() const {
       constexpr size_t kDigits = 6;
       std::string text = std::to_string(number_);
-      if (owner_.spec_.rows_per_file > 0 && text.size() < kDigits)
-        text.insert(0, kDigits - text.size(), '0');
-      return text;
+      if (owner_.spec_.rows_per_file == 0) return text;
+      if (text.size() <= kDigits) return std::string(kDigits - text.size(), '0') + text;
+      return static_cast<char>('a' + (text.size() - kDigits - 1)) + text;
     }
 
     Status Add(BatchPtr rows) {
