@@ -68,6 +68,17 @@ TEST_CASE("a plug-in's aggregate gives the same when its values go to files") {
   }
 }
 
+TEST_CASE("a plug-in's value of nothing needs no memory that is granted") {
+  const PlanExtensions extensions = TestExtensions();
+  MemoryBudget memory("test", 1);
+  Context context;
+  context.memory = &memory;
+  CHECK_TABLE_EQ(
+      Visits().Aggregate({"k"}, {ItemOf(extensions, "trail_or_empty", "v")}).Collect(context),
+      TableOf({{"k", arrow::utf8()}, {"v_trail_or_empty", arrow::utf8()}},
+              R"([["b", "5 2"], ["a", "1 7"], ["c", ""]])"));
+}
+
 TEST_CASE("an aggregate of a plug-in is checked when the node is made, its errors end the plan") {
   const PlanExtensions extensions = TestExtensions();
   CHECK_ERROR(Visits().Aggregate({}, {ItemOf(extensions, "trail", "k")}).Collect({}),

@@ -89,9 +89,11 @@ class GatheredAccumulator : public Accumulator {
     const pit::Events events{.ids = {}, .times = {}, .created = {}, .columns = {std::move(none)}};
     constexpr int32_t kLabel = 0;
     constexpr int64_t kTime = 0;
-    GNOMON_ASSIGN_OR_RETURN(
-        auto results, pit::AggregateWindows(environment_.context, events, std::span(&kLabel, 1),
-                                            std::span(&kTime, 1), std::span(&spec_, 1)));
+    Context context = environment_.context;
+    context.memory = nullptr;  // one row is needed whatever the budget says
+    GNOMON_ASSIGN_OR_RETURN(auto results,
+                            pit::AggregateWindows(context, events, std::span(&kLabel, 1),
+                                                  std::span(&kTime, 1), std::span(&spec_, 1)));
     return results[0];
   }
 
