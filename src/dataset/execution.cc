@@ -22,6 +22,52 @@ namespace {
 using internal::Environment;
 using internal::OperatorPtr;
 
+/// The nodes that become one operator, from `plan` down: one, or several that are fused. `place` is
+/// that of `plan`, `operators` are those of the options.
+std::vector<Plan> NodesOfOperator(const Plan& plan, int place, const std::vector<int>& operators) {
+  std::vector<Plan> nodes = {plan};
+  if (!internal::IsPipelineNode(*plan)) return nodes;
+  int owner = 0;
+  for (Plan node = plan;; ++place) {
+    const auto index = static_cast<size_t>(place);
+    const int known = index < operators.size() ? operators[index] : 0;
+    if (owner != 0 && known != 0 && known != owner) {
+      nodes.pop_back();
+      return nodes;
+    }
+    if (known != 0) owner = known;
+    node = node->inputs()[0];
+    if (!internal::IsPipelineNode(*node)) return nodes;
+    nodes.push_back(node);
+  }
+}
+
+/// What is known of an operator before it runs. `nodes` from the upper one down.
+OperatorStats DescribeOperator(const std::vector<Plan>& nodes, int place, int depth) {
+  OperatorStats stats;
+  stats.depth = depth;
+  stats.node = place;
+  stats.num_nodes = static_cast<int>(nodes.size());
+  if (nodes.size() == 1) {
+    stats.name = std::string(nodes[0]->name());
+    stats.details = nodes[0]->Describe();
+    if (stats.details.starts_with(Concat(stats.name, ": ")))
+      stats.details.erase(0, stats.name.size() + 2);
+    if (stats.details == stats.name) stats.details.clear();
+    return stats;
+  }
+  std::vector<std::string> names;
+  std::vector<std::string> details;
+  for (auto node = nodes.rbegin(); node != nodes.rend(); ++node) {
+    names.emplace_back((*node)->name());
+    details.push_back((*node)->Describe());
+  }
+  stats.name = Join(names, " + ");
+  stats.details = Join(details, "; ");
+  stats.reason = "fused: each looks at one row at a time";
+  return stats;
+}
+
 /// Turns a logical plan into operators; stats stand in the order of Explain.
 class Planner {
  public:
@@ -29,19 +75,15 @@ class Planner {
       : environment_(environment), stats_(stats) {}
 
   Result<OperatorPtr> Make(const Plan& plan, int depth) {
-    OperatorStats* stats = &stats_->emplace_back();
-    stats->depth = depth;
-    stats->name = std::string(plan->name());
-    stats->details = plan->Describe();
-    if (stats->details.starts_with(Concat(stats->name, ": ")))
-      stats->details.erase(0, stats->name.size() + 2);
-    if (stats->details == stats->name) stats->details.clear();
+    std::vector<Plan> nodes = NodesOfOperator(plan, next_place_, environment_.options.operators);
+    OperatorStats* stats = &stats_->emplace_back(DescribeOperator(nodes, next_place_, depth));
+    next_place_ += stats->num_nodes;
+    if (internal::IsPipelineNode(*plan)) return MakePipeline(std::move(nodes), depth, stats);
     return MakeOperator(plan, depth, stats);
   }
 
  private:
   Result<OperatorPtr> MakeOperator(const Plan& plan, int depth, OperatorStats* stats) {
-    if (internal::IsPipelineNode(*plan)) return MakePipeline(plan, depth, stats);
     std::vector<OperatorPtr> inputs;
     for (const Plan& input : plan->inputs()) {
       GNOMON_ASSIGN_OR_RETURN(auto made, Make(input, depth + 1));
@@ -110,23 +152,9 @@ class Planner {
                                            std::move(inputs[1]), stats);
   }
 
-  Result<OperatorPtr> MakePipeline(const Plan& plan, int depth, OperatorStats* stats) {
-    std::vector<Plan> nodes;
-    Plan input = plan;
-    for (; internal::IsPipelineNode(*input); input = input->inputs()[0]) nodes.push_back(input);
+  Result<OperatorPtr> MakePipeline(std::vector<Plan> nodes, int depth, OperatorStats* stats) {
+    GNOMON_ASSIGN_OR_RETURN(auto made, Make(nodes.back()->inputs()[0], depth + 1));
     std::ranges::reverse(nodes);
-    std::vector<std::string> names;
-    std::vector<std::string> details;
-    for (const Plan& node : nodes) {
-      names.emplace_back(node->name());
-      details.push_back(node->Describe());
-    }
-    if (nodes.size() > 1) {
-      stats->name = Join(names, " + ");
-      stats->details = Join(details, "; ");
-      stats->reason = "fused: each looks at one row at a time";
-    }
-    GNOMON_ASSIGN_OR_RETURN(auto made, Make(input, depth + 1));
     return internal::MakePipelineOperator(environment_, nodes, std::move(made), stats);
   }
 
@@ -144,7 +172,16 @@ class Planner {
 
   const Environment& environment_;
   std::deque<OperatorStats>* const stats_;
+  int next_place_ = 0;  // of the nodes, in the order of the operators
 };
+
+void ListOperatorsBelow(const Plan& plan, int depth, int* next_place,
+                        std::vector<OperatorStats>* out) {
+  const std::vector<Plan> nodes = NodesOfOperator(plan, *next_place, {});
+  *next_place += out->emplace_back(DescribeOperator(nodes, *next_place, depth)).num_nodes;
+  for (const Plan& input : nodes.back()->inputs())
+    ListOperatorsBelow(input, depth + 1, next_place, out);
+}
 
 /// Functions are looked for before anything runs.
 Status CheckFunctions(const Plan& plan, const FunctionRegistry* functions) {
@@ -247,6 +284,13 @@ class PlanExecution : public Execution {
 
 }  // namespace
 
+std::vector<OperatorStats> ListOperators(const Plan& plan) {
+  std::vector<OperatorStats> operators;
+  int next_place = 0;
+  ListOperatorsBelow(plan, 0, &next_place, &operators);
+  return operators;
+}
+
 Result<std::unique_ptr<Execution>> Execution::Start(const Context& context, const Plan& plan,
                                                     ExecutionOptions options) {
   GNOMON_RETURN_NOT_OK(context.Check());
@@ -267,6 +311,9 @@ std::string FormatStats(const std::vector<OperatorStats>& stats) {
     if (one.row_groups > 0)
       text += Concat(", ", one.row_groups_pruned, " of ", one.row_groups, " row groups pruned");
     if (one.pages > 0) text += Concat(", ", one.pages_pruned, " of ", one.pages, " pages pruned");
+    if (one.tasks > 0)
+      text += Concat(", in ", one.tasks, one.tasks == 1 ? " task" : " tasks", ", the longest ",
+                     FormatSeconds(one.longest_seconds));
     text.push_back('\n');
   }
   return text;

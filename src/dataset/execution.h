@@ -38,6 +38,10 @@ struct ExecutionOptions {
   std::map<std::string, std::function<Result<std::unique_ptr<BatchSource>>()>> inputs = {};
   /// Off: the plan is executed as it stands, for comparison.
   bool optimize = true;
+  /// By the place of each node in the plan, which is executed as it stands (nodes before their
+  /// inputs, these in order): the operator of a larger plan that it belongs to, 0 for none. Nodes
+  /// of two of them are not fused, so that each is counted by itself. Empty: all of none.
+  std::vector<int> operators = {};
 };
 
 /// What one operator of a physical plan did so far.
@@ -56,6 +60,12 @@ struct OperatorStats {
   int64_t row_groups_pruned = 0;
   int64_t pages = 0;  ///< in row groups that were read in part, as the next
   int64_t pages_pruned = 0;
+  int node = 0;       ///< place of its first node in the plan that was executed: see `operators`
+  int num_nodes = 1;  ///< from there down, fused
+  /// In how many tasks it ran, of a plan in stages (dataset/distributed): `seconds` are theirs one
+  /// after the other.
+  int64_t tasks = 0;
+  double longest_seconds = 0;  ///< of one of them
 };
 
 /// A plan that is being run. Holds memory and unnamed files until it is destroyed. Not thread-safe;
@@ -74,6 +84,10 @@ class Execution : public BatchSource {
   /// Logical plan, optimised plan, physical plan, and what was decided and why.
   virtual std::string Explain() const = 0;
 };
+
+/// The operators of an execution of `plan` as it stands, as Execution::Stats has them before they
+/// have done anything.
+std::vector<OperatorStats> ListOperators(const Plan& plan);
 
 /// One line an operator: rows, bytes, time, spilled bytes.
 std::string FormatStats(const std::vector<OperatorStats>& stats);

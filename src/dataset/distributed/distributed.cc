@@ -10,7 +10,9 @@
 #include <arrow/table.h>
 #include <arrow/type.h>
 
+#include "base/memory.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "dataset/distributed/block_source_internal.h"
 #include "dataset/distributed/file_sink_internal.h"
 #include "dataset/distributed/stage_cutter_internal.h"
@@ -26,7 +28,7 @@ using internal::StagePlan;
 class BlockResult : public DistributedResult {
  public:
   BlockResult(runtime::Backend& backend, std::shared_ptr<arrow::Schema> schema,
-              runtime::JobStats stats, std::deque<runtime::BlockDescriptor> blocks)
+              DistributedStats stats, std::deque<runtime::BlockDescriptor> blocks)
       : backend_(backend),
         schema_(std::move(schema)),
         stats_(std::move(stats)),
@@ -37,7 +39,7 @@ class BlockResult : public DistributedResult {
   }
 
   const std::shared_ptr<arrow::Schema>& schema() const override { return schema_; }
-  const runtime::JobStats& stats() const override { return stats_; }
+  const DistributedStats& work() const override { return stats_; }
 
   Result<std::shared_ptr<arrow::RecordBatch>> Next() override {
     while (!blocks_.empty()) {
@@ -57,7 +59,7 @@ class BlockResult : public DistributedResult {
  private:
   runtime::Backend& backend_;
   const std::shared_ptr<arrow::Schema> schema_;
-  const runtime::JobStats stats_;
+  const DistributedStats stats_;
   std::deque<runtime::BlockDescriptor> blocks_;
   std::shared_ptr<arrow::RecordBatchReader> reader_;
 };
@@ -65,18 +67,21 @@ class BlockResult : public DistributedResult {
 // The rows of a write node.
 class TableResult : public DistributedResult {
  public:
-  TableResult(std::shared_ptr<arrow::Table> table, runtime::JobStats stats)
-      : table_(std::move(table)), schema_(table_->schema()), reader_(*table_), stats_(stats) {}
+  TableResult(std::shared_ptr<arrow::Table> table, DistributedStats stats)
+      : table_(std::move(table)),
+        schema_(table_->schema()),
+        reader_(*table_),
+        stats_(std::move(stats)) {}
 
   const std::shared_ptr<arrow::Schema>& schema() const override { return schema_; }
-  const runtime::JobStats& stats() const override { return stats_; }
+  const DistributedStats& work() const override { return stats_; }
   Result<std::shared_ptr<arrow::RecordBatch>> Next() override { return reader_.Next(); }
 
  private:
   const std::shared_ptr<arrow::Table> table_;
   const std::shared_ptr<arrow::Schema> schema_;
   arrow::TableBatchReader reader_;
-  const runtime::JobStats stats_;
+  const DistributedStats stats_;
 };
 
 // The rows of an external write node.
@@ -106,7 +111,40 @@ Result<StagePlan> CutOptimized(const Plan& plan, const DistributionOptions& opti
   return internal::CutIntoStages(optimized.plan, options);
 }
 
+Result<DistributedStats> StatsOf(const StagePlan& stages, const runtime::JobResult& result) {
+  GNOMON_ASSIGN_OR_RETURN(auto merged,
+                          internal::MergeReports(stages.operators, stages.marks, result));
+  return DistributedStats{.operators = std::move(merged.operators),
+                          .stages = result.stages,
+                          .job = result.stats,
+                          .missing_tasks = merged.num_missing};
+}
+
 }  // namespace
+
+int64_t DistributedStats::spilled_bytes() const {
+  int64_t bytes = 0;
+  for (const OperatorStats& each : operators) bytes += each.spilled_bytes;
+  for (const runtime::StageStats& stage : stages) bytes += stage.spilled_bytes;
+  return bytes;
+}
+
+std::string FormatStats(const DistributedStats& stats) {
+  std::string text = FormatStats(stats.operators);
+  for (const runtime::StageStats& stage : stats.stages) {
+    text += Concat("stage ", stage.name, ": ", stage.partitions,
+                   stage.partitions == 1 ? " task, " : " tasks, ", stage.rows, " rows, ",
+                   FormatBytes(stage.bytes), ", ", FormatSeconds(stage.seconds), ", the longest ",
+                   FormatSeconds(stage.longest_seconds));
+    if (stage.spilled_bytes > 0) text += Concat(", spilled ", FormatBytes(stage.spilled_bytes));
+    text.push_back('\n');
+  }
+  if (stats.missing_tasks > 0) {
+    text += Concat("missing: the work of ", stats.missing_tasks,
+                   " tasks that an earlier run of the job did\n");
+  }
+  return text;
+}
 
 Result<std::unique_ptr<DistributedResult>> ExecuteDistributed(const Context& context,
                                                               runtime::Backend& backend,
@@ -114,18 +152,26 @@ Result<std::unique_ptr<DistributedResult>> ExecuteDistributed(const Context& con
                                                               const DistributionOptions& given) {
   DistributionOptions options = given;
   if (options.num_partitions <= 0) options.num_partitions = PartitionsFor(backend);
-  GNOMON_ASSIGN_OR_RETURN(const StagePlan stages, CutOptimized(plan, options));
+  GNOMON_ASSIGN_OR_RETURN(StagePlan stages, CutOptimized(plan, options));
+  stages.job.name = options.name;
   GNOMON_ASSIGN_OR_RETURN(runtime::JobResult result,
                           runtime::RunJob(context, backend, stages.job, options.job));
+  auto stats = StatsOf(stages, result);
+  if (!stats.ok()) {
+    for (const auto& partitions : result.outputs) {
+      for (const auto& blocks : partitions) backend.Release(blocks);
+    }
+    return stats.status();
+  }
   if (std::holds_alternative<ExternalWriteSpec>(plan->spec())) {
     GNOMON_ASSIGN_OR_RETURN(auto table,
                             TableOfTokens(plan->schema(), result.tokens[stages.results.front()]));
-    return std::make_unique<TableResult>(std::move(table), result.stats);
+    return std::make_unique<TableResult>(std::move(table), *std::move(stats));
   }
   if (stages.writes) {
     GNOMON_ASSIGN_OR_RETURN(
         auto table, internal::RowsOfWriteToken(result.tokens[stages.results.front()].front()));
-    return std::make_unique<TableResult>(std::move(table), result.stats);
+    return std::make_unique<TableResult>(std::move(table), *std::move(stats));
   }
   std::deque<runtime::BlockDescriptor> blocks;
   for (const size_t stage : stages.results) {
@@ -133,7 +179,8 @@ Result<std::unique_ptr<DistributedResult>> ExecuteDistributed(const Context& con
       blocks.insert(blocks.end(), partition.begin(), partition.end());
     }
   }
-  return std::make_unique<BlockResult>(backend, plan->schema(), result.stats, std::move(blocks));
+  return std::make_unique<BlockResult>(backend, plan->schema(), *std::move(stats),
+                                       std::move(blocks));
 }
 
 Result<std::string> ExplainDistributed(const Plan& plan, const DistributionOptions& options) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <arrow/type_fwd.h>
 
@@ -39,15 +40,39 @@ struct DistributionOptions {
   /// What one task may take, for admission. 0: not counted.
   int64_t task_memory_bytes = 0;
   bool optimize = true;
+  /// What progress and the journal call the job.
+  std::string name = "plan";
   runtime::JobOptions job = {};
 };
+
+/// What a plan did in stages. What was tried again, came twice or was made again because its blocks
+/// were lost counts once.
+struct DistributedStats {
+  /// Those of Execution::Stats for the same plan: rows are the same, seconds are the sum over all
+  /// tasks. The bytes of a node may have hidden columns in them.
+  std::vector<OperatorStats> operators = {};
+  /// With the time of moving rows between tasks, which no operator has.
+  std::vector<runtime::StageStats> stages = {};
+  runtime::JobStats job = {};
+  /// Tasks of an earlier run whose work is not in `operators`: a resumed job knows that of
+  /// committed tasks from its journal, but not of those that fed them.
+  int64_t missing_tasks = 0;
+
+  /// Of operators and blocks.
+  int64_t spilled_bytes() const;
+};
+
+/// One line an operator, one a stage, and what is missing.
+std::string FormatStats(const DistributedStats& stats);
 
 /// The rows of a finished job, in the order of the plan, from blocks on the driver. Outlived by the
 /// backend. Not thread-safe.
 class DistributedResult : public BatchSource {
  public:
   virtual const std::shared_ptr<arrow::Schema>& schema() const = 0;
-  virtual const runtime::JobStats& stats() const = 0;
+  /// What its operators and stages did.
+  virtual const DistributedStats& work() const = 0;
+  const runtime::JobStats& stats() const { return work().job; }
 };
 
 /// Adds what the tasks of plans need to a registry: driver and workers call it alike. `functions`

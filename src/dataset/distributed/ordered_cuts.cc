@@ -132,7 +132,8 @@ Result<Relation> StageCutter::CutExternalWrite(const Plan& plan, const ExternalW
   const auto* latest = std::get_if<LatestSpec>(&input->spec());
   Relation relation;
   if (latest != nullptr && latest->keys == spec.keys) {
-    GNOMON_ASSIGN_OR_RETURN(relation, CutLatest(input, *latest, num_partitions));
+    GNOMON_ASSIGN_OR_RETURN(
+        relation, Marked(input, [&] { return CutLatest(input, *latest, num_partitions); }));
   } else {
     GNOMON_ASSIGN_OR_RETURN(relation, Cut(input));
   }

@@ -1,13 +1,16 @@
 // The stage function of plans: what runs on the workers.
+#include <algorithm>
 #include <map>
 #include <utility>
 
 #include <arrow/type.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "dataset/distributed/block_source_internal.h"
 #include "dataset/distributed/distributed.h"
 #include "dataset/distributed/object_access_internal.h"
+#include "dataset/distributed/operator_marks_internal.h"
 #include "dataset/distributed/row_place_internal.h"
 #include "dataset/distributed/stage_cutter_internal.h"
 #include "dataset/distributed/stage_output_internal.h"
@@ -77,14 +80,8 @@ class PlanTask {
       return fragment_.num_partitions() == 0 ? internal::WriteWhole(task_, plan, options)
                                              : internal::WriteSome(task_, fragment_, plan, options);
     }
-    if (const auto* write = std::get_if<ExternalWriteSpec>(&plan->spec())) {
-      GNOMON_ASSIGN_OR_RETURN(const auto rows,
-                              Execution::Start(task_.context(), plan->inputs()[0], options));
-      TaskOutput output;
-      GNOMON_ASSIGN_OR_RETURN(output.commit_token,
-                              write->writer->Write(task_.context(), write->parameters, *rows));
-      return output;
-    }
+    if (const auto* write = std::get_if<ExternalWriteSpec>(&plan->spec()))
+      return WriteExternally(*write, plan->inputs()[0], options);
     GNOMON_ASSIGN_OR_RETURN(const auto execution, Execution::Start(task_.context(), plan, options));
     if (fragment_.has_assemble())
       return internal::AssembleFiles(task_, fragment_.assemble().path(), *execution);
@@ -92,14 +89,44 @@ class PlanTask {
                             internal::OpenStageOutput(task_, fragment_, plan->schema()));
     while (true) {
       GNOMON_ASSIGN_OR_RETURN(const auto batch, execution->Next());
-      if (batch == nullptr) return output->Finish();
+      if (batch == nullptr) break;
       GNOMON_RETURN_NOT_OK(output->Write(*batch));
     }
+    GNOMON_ASSIGN_OR_RETURN(TaskOutput finished, output->Finish());
+    finished.report = internal::MakeReport(execution->Stats());
+    return finished;
   }
 
  private:
+  // The rows of `input`, by the node above it.
+  Result<TaskOutput> WriteExternally(const ExternalWriteSpec& write, const Plan& input,
+                                     ExecutionOptions options) {
+    if (!options.operators.empty()) options.operators.erase(options.operators.begin());
+    const double start = MonotonicSeconds();
+    GNOMON_ASSIGN_OR_RETURN(const auto rows, Execution::Start(task_.context(), input, options));
+    TaskOutput output;
+    GNOMON_ASSIGN_OR_RETURN(output.commit_token,
+                            write.writer->Write(task_.context(), write.parameters, *rows));
+    // The write node stands before those of its input, and gives the token.
+    OperatorStats writing;
+    writing.rows = 1;
+    writing.bytes = static_cast<int64_t>(output.commit_token.size());
+    writing.seconds = MonotonicSeconds() - start;
+    std::vector<OperatorStats> stats = rows->Stats();
+    for (OperatorStats& each : stats) {
+      each.node += 1;
+      writing.seconds = std::max(0.0, writing.seconds - each.seconds);
+    }
+    stats.push_back(writing);
+    output.report = internal::MakeReport(stats);
+    return output;
+  }
+
   ExecutionOptions OptionsFor(const Plan& plan) const {
-    ExecutionOptions options{.functions = functions_, .optimize = false};
+    ExecutionOptions options{
+        .functions = functions_,
+        .optimize = false,
+        .operators = {fragment_.operators().begin(), fragment_.operators().end()}};
     std::map<std::string, std::shared_ptr<arrow::Schema>> schemas;
     CollectInputs(plan, &schemas);
     for (const proto::StageInput& input : fragment_.inputs()) {

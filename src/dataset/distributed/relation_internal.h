@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "dataset/distributed/distributed.h"
+#include "dataset/distributed/operator_marks_internal.h"
 #include "dataset/distributed/stage_cutter_internal.h"
 #include "dataset/plan.h"
 #include "runtime/job.h"
@@ -76,10 +77,11 @@ struct Arrived {
 /// Closes fragments into stages of a job.
 class StageBuilder {
  public:
-  /// Hidden columns get names that no node of `plan` has.
+  /// Hidden columns get names that no node of `plan` has. REQUIRES: no node stands twice in it.
   StageBuilder(const Plan& plan, const DistributionOptions& options);
 
   const DistributionOptions& options() const { return options_; }
+  OperatorMarks& marks() { return marks_; }
 
   /// Exactly these columns of the relation, then its order columns.
   Result<Plan> Visible(const Plan& plan, const arrow::Schema& visible,
@@ -111,7 +113,7 @@ class StageBuilder {
   /// Closes the relation of the root.
   Status Finish(Relation relation, const Plan& root);
 
-  StagePlan Take() { return std::move(result_); }
+  StagePlan Take();
 
   std::string NewColumn() { return prefix_ + std::to_string(++num_columns_); }
   std::string NewInput() { return "input" + std::to_string(++num_inputs_); }
@@ -142,6 +144,7 @@ class StageBuilder {
   std::string prefix_;
   int num_columns_ = 0;
   int num_inputs_ = 0;
+  OperatorMarks marks_;
   StagePlan result_;
 };
 

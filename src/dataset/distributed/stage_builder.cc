@@ -108,8 +108,13 @@ std::shared_ptr<runtime::Sink> SinkOf(const ExternalWriteSpec& spec) {
 }  // namespace
 
 StageBuilder::StageBuilder(const Plan& plan, const DistributionOptions& options)
-    : options_(options), prefix_("__order_") {
+    : options_(options), prefix_("__order_"), marks_(plan) {
   while (HasPrefix(plan, prefix_)) prefix_.insert(prefix_.begin(), '_');
+}
+
+StagePlan StageBuilder::Take() {
+  result_.operators = marks_.operators();
+  return std::move(result_);
 }
 
 Result<Plan> StageBuilder::Visible(const Plan& plan, const arrow::Schema& visible,
@@ -166,6 +171,8 @@ Result<int> StageBuilder::Close(const Fragment& fragment, const Output& output) 
     message.mutable_boundaries()->set_weight_column(output.weight_column);
   }
   if (!fragment.assembles.empty()) message.mutable_assemble()->set_path(fragment.assembles);
+  for (const NodeMark& mark : result_.marks.emplace_back(marks_.Close(fragment.plan)))
+    message.add_operators(mark.part_of);
   stage.fragment = message.SerializeAsString();
   Explain(stage, fragment, output);
   result_.job.stages.push_back(std::move(stage));
@@ -276,7 +283,6 @@ Status StageBuilder::Finish(Relation relation, const Plan& root) {
     if (external != nullptr) spec.sink = SinkOf(*external);
     result_.results.push_back(static_cast<size_t>(stage));
   }
-  result_.job.name = "plan";
   return Status::OK();
 }
 

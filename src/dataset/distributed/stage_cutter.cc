@@ -35,6 +35,10 @@ Result<StagePlan> StageCutter::Run() {
 }
 
 Result<Relation> StageCutter::Cut(const Plan& plan) {
+  return Marked(plan, [&] { return CutNode(plan); });
+}
+
+Result<Relation> StageCutter::CutNode(const Plan& plan) {
   const Overloaded cut{
       [&](const ScanSpec&) { return CutSource(plan); },
       [&](const RangeSpec&) { return CutSource(plan); },
@@ -226,7 +230,8 @@ Result<Relation> StageCutter::CutLatest(const Plan& plan, const LatestSpec& spec
 
 Result<StagePlan> CutIntoStages(const Plan& plan, const DistributionOptions& options) {
   GNOMON_CHECK(options.num_partitions > 0, "a number of partitions");
-  return StageCutter(plan, options).Run();
+  GNOMON_ASSIGN_OR_RETURN(const Plan unshared, WithoutSharedNodes(plan));
+  return StageCutter(unshared, options).Run();
 }
 
 }  // namespace gnomon::dataset::internal

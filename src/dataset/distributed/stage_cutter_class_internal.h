@@ -25,6 +25,18 @@ class StageCutter {
  private:
   // stage_cutter.cc
   Result<Relation> Cut(const Plan& plan);
+  Result<Relation> CutNode(const Plan& plan);
+  /// What `cut` makes of a node, with the marks by which its rows are counted.
+  template <typename Body>
+  Result<Relation> Marked(const Plan& plan, const Body& cut) {
+    const PlanNode* const outer = builder_.marks().Begin(plan.get());
+    Result<Relation> relation = cut();
+    builder_.marks().Begin(outer);
+    if (!relation.ok()) return relation;
+    for (const Fragment& fragment : relation->fragments)
+      builder_.marks().MarkRows(fragment.plan, *plan);
+    return relation;
+  }
   Result<Relation> CutSource(const Plan& plan);
   /// Puts the node on top of each fragment.
   static Status PutOnTop(const NodeSpec& spec, Relation* relation);

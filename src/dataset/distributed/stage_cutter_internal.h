@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "dataset/distributed/distributed.h"
+#include "dataset/distributed/operator_marks_internal.h"
 #include "dataset/plan.h"
 #include "runtime/job.h"
 
@@ -30,6 +31,8 @@ struct StagePlan {
   std::vector<size_t> results;
   bool writes = false;
   std::string explain;
+  std::vector<OperatorStats> operators;  ///< of the plan, as an execution of it would have them
+  std::vector<StageMarks> marks;         ///< by stage
 };
 
 /// Cuts an optimised plan. options.num_partitions > 0.

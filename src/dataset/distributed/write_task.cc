@@ -16,6 +16,7 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "dataset/distributed/file_sink_internal.h"
+#include "dataset/distributed/operator_marks_internal.h"
 #include "dataset/distributed/row_place_internal.h"
 #include "dataset/distributed/write_task_internal.h"
 #include "runtime/file_descriptor.h"
@@ -51,7 +52,7 @@ struct WrittenFile {
 };
 
 Result<std::shared_ptr<arrow::Table>> Run(const TaskContext& task, const Plan& plan,
-                                          const ExecutionOptions& options) {
+                                          const ExecutionOptions& options, std::string* report) {
   GNOMON_ASSIGN_OR_RETURN(const auto execution, Execution::Start(task.context(), plan, options));
   arrow::RecordBatchVector batches;
   while (true) {
@@ -59,6 +60,7 @@ Result<std::shared_ptr<arrow::Table>> Run(const TaskContext& task, const Plan& p
     if (batch == nullptr) break;
     batches.push_back(std::move(batch));
   }
+  *report = MakeReport(execution->Stats());
   return arrow::Table::FromRecordBatches(plan->schema(), batches);
 }
 
@@ -158,12 +160,12 @@ Result<TaskOutput> WriteWhole(TaskContext& task, const Plan& plan,
   const std::string attempt_path = spec.path;
   GNOMON_ASSIGN_OR_RETURN(const Plan attempt, MakeNode(std::move(spec), plan->inputs()));
   AttemptGuard guard(attempt_path);
-  GNOMON_ASSIGN_OR_RETURN(const auto rows, Run(task, attempt, options));
+  TaskOutput output;
+  GNOMON_ASSIGN_OR_RETURN(const auto rows, Run(task, attempt, options, &output.report));
   GNOMON_ASSIGN_OR_RETURN(const auto paths, Moved(*rows, attempt_path, WithoutSlashes(path)));
   GNOMON_ASSIGN_OR_RETURN(
       const auto final_rows,
       rows->SetColumn(0, rows->schema()->field(0), std::make_shared<arrow::ChunkedArray>(paths)));
-  TaskOutput output;
   GNOMON_ASSIGN_OR_RETURN(output.commit_token, MakeWriteToken(attempt_path, path, *final_rows));
   guard.Keep();
   return output;
@@ -185,7 +187,8 @@ Result<TaskOutput> WriteSome(TaskContext& task, const proto::StageFragment& frag
   const std::string attempt_path = spec.path;
   GNOMON_ASSIGN_OR_RETURN(const Plan attempt, MakeNode(std::move(spec), plan->inputs()));
   AttemptGuard guard(attempt_path);
-  GNOMON_ASSIGN_OR_RETURN(const auto table, Run(task, attempt, options));
+  std::string report;
+  GNOMON_ASSIGN_OR_RETURN(const auto table, Run(task, attempt, options, &report));
   GNOMON_ASSIGN_OR_RETURN(const auto rows, table->CombineChunksToBatch());
   arrow::StringBuilder attempts;
   for (int64_t i = 0; i < rows->num_rows(); ++i) {
@@ -197,12 +200,13 @@ Result<TaskOutput> WriteSome(TaskContext& task, const proto::StageFragment& frag
       auto output,
       OutputOf(task, *arrow::RecordBatch::Make(WrittenFilesSchema(), rows->num_rows(),
                                                {attempt_column, files, rows->column(1)})));
+  output.report = std::move(report);
   guard.Keep();
   return output;
 }
 
 Result<TaskOutput> AssembleFiles(const TaskContext& task, const std::string& path,
-                                 BatchSource& written) {
+                                 Execution& written) {
   GNOMON_ASSIGN_OR_RETURN(const auto files, ReadWritten(written));
   const std::string attempt_path = AttemptPath(path);
   AttemptGuard guard(attempt_path);
@@ -224,6 +228,7 @@ Result<TaskOutput> AssembleFiles(const TaskContext& task, const std::string& pat
                          {path_column, row_column});
   TaskOutput output;
   GNOMON_ASSIGN_OR_RETURN(output.commit_token, MakeWriteToken(attempt_path, path, *final_rows));
+  output.report = MakeReport(written.Stats());
   guard.Keep();
   return output;
 }

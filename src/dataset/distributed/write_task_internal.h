@@ -31,6 +31,6 @@ Result<runtime::TaskOutput> WriteSome(runtime::TaskContext& task,
 
 /// Puts the files that `written` names into one attempt at `path`. The token commits it.
 Result<runtime::TaskOutput> AssembleFiles(const runtime::TaskContext& task, const std::string& path,
-                                          BatchSource& written);
+                                          Execution& written);
 
 }  // namespace gnomon::dataset::internal
