@@ -88,7 +88,7 @@ Status DescribeOne(Session& session, const std::string& name) {
 
 Status Verify(Session& session, const std::string& name) {
   GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
-  GNOMON_RETURN_NOT_OK(store->ReadSavedDataset(session.context, name).status());
+  GNOMON_RETURN_NOT_OK(store->VerifySavedDataset(session.context, name));
   GNOMON_ASSIGN_OR_RETURN(const auto dataset, store->GetSavedDataset(name));
   Print(session.json ? ordered_json({{"name", name}, {"rows", dataset.rows}}).dump()
                      : Concat(name, ": the ", dataset.rows, " rows are those that were saved"));

@@ -140,6 +140,18 @@ Result<std::shared_ptr<arrow::RecordBatch>> RowPartitions::Take(int32_t partitio
   return arrow::RecordBatch::Make(schema_, num_rows(partition), std::move(columns));
 }
 
+arrow::ArrayVector RowPartitions::Pieces(int32_t partition, int column) const {
+  const auto place = static_cast<size_t>(partition);
+  arrow::ArrayVector pieces;
+  for (const Chunk& chunk : chunks_) {
+    const int64_t count = chunk.offsets[place + 1] - chunk.offsets[place];
+    if (count == 0) continue;
+    pieces.push_back(
+        chunk.columns[static_cast<size_t>(column)]->Slice(chunk.offsets[place], count));
+  }
+  return pieces;
+}
+
 std::shared_ptr<arrow::RecordBatch> RowPartitions::TakeBatch(int64_t number,
                                                              MemoryReservation* memory) {
   Chunk& chunk = chunks_[static_cast<size_t>(number)];

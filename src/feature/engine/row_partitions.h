@@ -42,6 +42,10 @@ class RowPartitions {
   /// the budget: kExhausted when it refuses. Each partition may be taken once.
   Result<std::shared_ptr<arrow::RecordBatch>> Take(int32_t partition, MemoryReservation* memory);
 
+  /// A column of a partition in the pieces that it lies in, in the order of the positions, instead
+  /// of Take: nothing is copied, pieces stay in memory or in the mapped file as long as this.
+  arrow::ArrayVector Pieces(int32_t partition, int column) const;
+
   /// Of one partition only, instead of Take: its rows as the batches that were added (those without
   /// rows are none), in the order of the positions. Each may be taken once.
   int64_t num_batches() const { return static_cast<int64_t>(chunks_.size()); }

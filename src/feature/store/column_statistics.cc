@@ -1,24 +1,23 @@
 #include "feature/store/column_statistics.h"
 
 #include <cmath>
-#include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <type_traits>
+#include <variant>
 
 #include <arrow/array.h>
-#include <arrow/chunked_array.h>
-#include <arrow/table.h>
 #include <arrow/type.h>
 #include <arrow/type_traits.h>
 #include <arrow/util/checked_cast.h>
 
-#include "base/parallel.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "feature/engine/distinct_values.h"
 #include "pit/exact_sum.h"
 #include "pit/exact_variance.h"
 #include "table/column.h"
-#include "table/key_index.h"
 
 namespace gnomon::feature {
 namespace {
@@ -26,6 +25,8 @@ namespace {
 using arrow::internal::checked_cast;
 
 constexpr size_t kMaxText = 128;
+/// Of the memory limit for all indexes of distinct values together.
+constexpr int64_t kDistinctShare = 8;
 
 /// The least and the greatest of the values that are there.
 template <typename Value>
@@ -33,9 +34,10 @@ struct Extremes {
   std::optional<Value> min;
   std::optional<Value> max;
 
-  void Add(const Value& value) {
-    if (!min || value < *min) min = value;
-    if (!max || *max < value) max = value;
+  template <typename Seen>
+  void Add(const Seen& value) {
+    if (!min || value < *min) min = Value(value);
+    if (!max || *max < value) max = Value(value);
   }
 };
 
@@ -45,108 +47,174 @@ void TellExtremes(const Extremes<Value>& extremes, Show show, ColumnStatistics* 
   if (extremes.max) statistics->max = show(*extremes.max);
 }
 
-std::string ShortText(std::string_view text) { return std::string(text.substr(0, kMaxText)); }
+/// Values of one kind, batch by batch.
+struct NoValues {
+  Status Add(const std::shared_ptr<arrow::Array>& /*array*/) { return Status::OK(); }
+  void Tell(ColumnStatistics* /*statistics*/) const {}
+};
 
 template <typename Array>
-void DescribeText(const arrow::Array& array, ColumnStatistics* statistics) {
-  const auto& typed = checked_cast<const Array&>(array);
-  Extremes<std::string_view> extremes;
-  for (int64_t row = 0; row < array.length(); ++row) {
-    if (array.IsValid(row)) extremes.Add(typed.GetView(row));
-  }
-  TellExtremes(extremes, ShortText, statistics);
-}
+struct TextValues {
+  Extremes<std::string> extremes;
 
-Status DescribeTimes(const arrow::Array& array, ColumnStatistics* statistics) {
-  GNOMON_ASSIGN_OR_RETURN(const auto micros, table::TimesAsMicros(array));
+  Status Add(const std::shared_ptr<arrow::Array>& array) {
+    const auto& typed = checked_cast<const Array&>(*array);
+    for (int64_t row = 0; row < array->length(); ++row) {
+      if (array->IsValid(row)) extremes.Add(typed.GetView(row));
+    }
+    return Status::OK();
+  }
+  void Tell(ColumnStatistics* statistics) const {
+    TellExtremes(
+        extremes, [](const std::string& text) { return text.substr(0, kMaxText); }, statistics);
+  }
+};
+
+struct TimeValues {
   Extremes<int64_t> extremes;
-  for (int64_t row = 0; row < array.length(); ++row) {
-    if (array.IsValid(row)) extremes.Add(micros[static_cast<size_t>(row)]);
-  }
-  TellExtremes(
-      extremes, [](int64_t time) { return FormatTimestamp(time); }, statistics);
-  return Status::OK();
-}
 
-/// Sums of finite values, extremes of all but NaN.
+  Status Add(const std::shared_ptr<arrow::Array>& array) {
+    GNOMON_ASSIGN_OR_RETURN(const auto micros, table::TimesAsMicros(*array));
+    for (int64_t row = 0; row < array->length(); ++row) {
+      if (array->IsValid(row)) extremes.Add(micros[static_cast<size_t>(row)]);
+    }
+    return Status::OK();
+  }
+  void Tell(ColumnStatistics* statistics) const {
+    TellExtremes(
+        extremes, [](int64_t time) { return FormatTimestamp(time); }, statistics);
+  }
+};
+
+/// Sums of finite values, extremes of all but NaN; of arrays that are brought to Array's type.
 template <typename Array>
-void DescribeNumbers(const arrow::Array& array, ColumnStatistics* statistics) {
-  const auto& typed = checked_cast<const Array&>(array);
+struct NumberValues {
   Extremes<typename Array::value_type> extremes;
   pit::ExactSum sum;
   pit::ExactVariance variance;
-  for (int64_t row = 0; row < array.length(); ++row) {
-    if (array.IsNull(row)) continue;
-    const auto value = typed.Value(row);
-    const auto number = static_cast<double>(value);
-    if (!std::isnan(number)) extremes.Add(value);
-    if (!std::isfinite(number)) continue;
-    sum.Add(number);
-    variance.Add(number);
-  }
-  TellExtremes(
-      extremes, [](auto value) { return Concat(value); }, statistics);
-  if (variance.count() > 0) {
-    statistics->mean = sum.Round() / static_cast<double>(variance.count());
-  }
-  if (variance.count() > 1) statistics->std = variance.StandardDeviation(1);
-}
 
-Status DescribeValues(const std::shared_ptr<arrow::Array>& array, ColumnStatistics* statistics) {
-  const arrow::DataType& type = *array->type();
-  if (table::IsTime(type)) return DescribeTimes(*array, statistics);
+  Status Add(const std::shared_ptr<arrow::Array>& array) {
+    const auto type = arrow::TypeTraits<typename Array::TypeClass>::type_singleton();
+    GNOMON_ASSIGN_OR_RETURN(const auto wide, table::CastLossless(array, type));
+    const auto& typed = checked_cast<const Array&>(*wide);
+    for (int64_t row = 0; row < typed.length(); ++row) {
+      if (typed.IsNull(row)) continue;
+      const auto value = typed.Value(row);
+      const auto number = static_cast<double>(value);
+      if (!std::isnan(number)) extremes.Add(value);
+      if (!std::isfinite(number)) continue;
+      sum.Add(number);
+      variance.Add(number);
+    }
+    return Status::OK();
+  }
+  void Tell(ColumnStatistics* statistics) const {
+    TellExtremes(
+        extremes, [](auto value) { return Concat(value); }, statistics);
+    if (variance.count() > 0)
+      statistics->mean = sum.Round() / static_cast<double>(variance.count());
+    if (variance.count() > 1) statistics->std = variance.StandardDeviation(1);
+  }
+};
+
+using Values = std::variant<NoValues, TimeValues, TextValues<arrow::StringArray>,
+                            TextValues<arrow::LargeStringArray>, NumberValues<arrow::UInt64Array>,
+                            NumberValues<arrow::Int64Array>, NumberValues<arrow::DoubleArray>>;
+
+Values ValuesOf(const arrow::DataType& type) {
+  if (table::IsTime(type)) return TimeValues();
   switch (type.id()) {
     case arrow::Type::STRING:
-      DescribeText<arrow::StringArray>(*array, statistics);
-      return Status::OK();
+      return TextValues<arrow::StringArray>();
     case arrow::Type::LARGE_STRING:
-      DescribeText<arrow::LargeStringArray>(*array, statistics);
-      return Status::OK();
+      return TextValues<arrow::LargeStringArray>();
     case arrow::Type::UINT64:
-      DescribeNumbers<arrow::UInt64Array>(*array, statistics);
-      return Status::OK();
+      return NumberValues<arrow::UInt64Array>();
+    case arrow::Type::FLOAT:
+    case arrow::Type::DOUBLE:
+      return NumberValues<arrow::DoubleArray>();
     default:
       break;
   }
-  if (arrow::is_integer(type.id())) {
-    GNOMON_ASSIGN_OR_RETURN(const auto wide, table::CastLossless(array, arrow::int64()));
-    DescribeNumbers<arrow::Int64Array>(*wide, statistics);
-  } else if (type.id() == arrow::Type::FLOAT || type.id() == arrow::Type::DOUBLE) {
-    GNOMON_ASSIGN_OR_RETURN(const auto wide, table::CastLossless(array, arrow::float64()));
-    DescribeNumbers<arrow::DoubleArray>(*wide, statistics);
-  }
-  return Status::OK();
-}
-
-/// Absent for types that are no keys.
-Result<std::optional<int64_t>> CountDistinct(const std::shared_ptr<arrow::Array>& array) {
-  auto index = table::KeyIndex::Make({array->type()});
-  if (!index.ok()) return std::nullopt;
-  std::vector<int32_t> ids(static_cast<size_t>(array->length()));
-  GNOMON_RETURN_NOT_OK(index->Insert({array}, ids));
-  return index->size();
+  if (arrow::is_integer(type.id())) return NumberValues<arrow::Int64Array>();
+  return NoValues();
 }
 
 }  // namespace
 
-Result<std::vector<ColumnStatistics>> DescribeColumns(const Context& context,
-                                                      const arrow::Table& table) {
-  std::vector<ColumnStatistics> columns(static_cast<size_t>(table.num_columns()));
-  GNOMON_RETURN_NOT_OK(ParallelFor(context, table.num_columns(), [&](int64_t i) -> Status {
-    ColumnStatistics& column = columns[static_cast<size_t>(i)];
-    const auto& field = table.schema()->field(static_cast<int>(i));
-    column.name = field->name();
-    column.type = field->type()->ToString();
-    GNOMON_ASSIGN_OR_RETURN(auto array, table::SingleChunk(*table.column(static_cast<int>(i))));
+/// One column.
+class ColumnDescription {
+ public:
+  ColumnDescription(const Context& context, const arrow::Field& field, MemoryBudget* budget)
+      : type_(field.type()) {
+    statistics_.name = field.name();
+    statistics_.type = type_->ToString();
+    if (type_->id() == arrow::Type::DICTIONARY)
+      type_ = checked_cast<const arrow::DictionaryType&>(*type_).value_type();
+    values_ = ValuesOf(*type_);
+    auto distinct = DistinctValues::Make(context, type_, budget);
+    if (distinct.ok()) distinct_ = *std::move(distinct);
+  }
+
+  Status Add(std::shared_ptr<arrow::Array> array) {
     if (array->type_id() == arrow::Type::DICTIONARY) {
-      const auto& type = checked_cast<const arrow::DictionaryType&>(*array->type());
-      GNOMON_ASSIGN_OR_RETURN(array, table::CastLossless(array, type.value_type()));
+      GNOMON_ASSIGN_OR_RETURN(array, table::CastLossless(array, type_));
     }
-    column.nulls = array->null_count();
-    GNOMON_ASSIGN_OR_RETURN(column.distinct, CountDistinct(array));
-    return DescribeValues(array, &column);
-  }));
+    statistics_.nulls += array->null_count();
+    if (distinct_) GNOMON_RETURN_NOT_OK(distinct_->Add(array));
+    return std::visit([&](auto& values) { return values.Add(array); }, values_);
+  }
+
+  Result<ColumnStatistics> Finish() {
+    if (distinct_) {
+      GNOMON_ASSIGN_OR_RETURN(statistics_.distinct, distinct_->Count());
+    }
+    std::visit([&](const auto& values) { values.Tell(&statistics_); }, values_);
+    return std::move(statistics_);
+  }
+
+  int64_t spilled_bytes() const { return distinct_ ? distinct_->spilled_bytes() : 0; }
+
+ private:
+  std::shared_ptr<arrow::DataType> type_;  ///< of the values, decoded
+  ColumnStatistics statistics_;
+  Values values_;
+  std::optional<DistinctValues> distinct_;  ///< absent for types that are no keys
+};
+
+TableDescription::TableDescription(const Context& context)
+    : distinct_memory_("distinct values",
+                       context.memory == nullptr ? 0 : context.memory->limit() / kDistinctShare,
+                       context.memory) {}
+
+TableDescription::~TableDescription() = default;
+
+Result<std::unique_ptr<TableDescription>> TableDescription::Make(const Context& context,
+                                                                 const arrow::Schema& schema) {
+  std::unique_ptr<TableDescription> description(new TableDescription(context));
+  for (const auto& field : schema.fields()) {
+    description->columns_.push_back(
+        std::make_unique<ColumnDescription>(context, *field, &description->distinct_memory_));
+  }
+  return description;
+}
+
+Status TableDescription::AddTo(int column, std::shared_ptr<arrow::Array> values) {
+  return columns_[static_cast<size_t>(column)]->Add(std::move(values));
+}
+
+Result<std::vector<ColumnStatistics>> TableDescription::Finish() {
+  std::vector<ColumnStatistics> columns;
+  for (const auto& column : columns_) {
+    GNOMON_ASSIGN_OR_RETURN(columns.emplace_back(), column->Finish());
+  }
   return columns;
+}
+
+int64_t TableDescription::spilled_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& column : columns_) bytes += column->spilled_bytes();
+  return bytes;
 }
 
 }  // namespace gnomon::feature

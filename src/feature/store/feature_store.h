@@ -29,6 +29,16 @@ struct FeatureRequest {
   bool full_feature_names = false;
 };
 
+/// Sees the rows of a retrieval on their way to a file.
+class RowsVisitor {
+ public:
+  virtual ~RowsVisitor() = default;
+  /// Before the first rows.
+  virtual Status Begin(const std::shared_ptr<arrow::Schema>& schema) = 0;
+  /// The next rows. An error ends the retrieval, and no file appears.
+  virtual Status Visit(const arrow::RecordBatch& batch) = 0;
+};
+
 /// A retrieval that has been planned and not yet run. Immutable, thread-safe; may be run more than
 /// once.
 class RetrievalJob {
@@ -39,8 +49,12 @@ class RetrievalJob {
   /// Runs it: one row per entity row, in their order. See RetrieveHistorical.
   virtual Result<std::shared_ptr<arrow::Table>> ToTable(const Context& context) const = 0;
   /// Runs it and writes a file (format by suffix) that appears whole or not at all. Returns the
-  /// number of rows.
-  virtual Result<int64_t> WriteTo(const Context& context, const std::string& path) const = 0;
+  /// number of rows. `visitor` (may be null) sees what is written.
+  virtual Result<int64_t> WriteTo(const Context& context, const std::string& path,
+                                  RowsVisitor* visitor) const = 0;
+  Result<int64_t> WriteTo(const Context& context, const std::string& path) const {
+    return WriteTo(context, path, nullptr);
+  }
   /// Of the last run.
   virtual RetrievalStats Stats() const = 0;
   virtual const FeaturePlan& plan() const = 0;
@@ -200,6 +214,8 @@ class FeatureStore {
   /// Reads it again; kDataLoss when the values are not those that were saved.
   Result<std::shared_ptr<arrow::Table>> ReadSavedDataset(const Context& context,
                                                          const std::string& name) const;
+  /// ReadSavedDataset without its rows, which pass batch by batch.
+  Status VerifySavedDataset(const Context& context, const std::string& name) const;
   /// Forgets it; the file stays.
   Status DeleteSavedDataset(const Context& context, const std::string& name);
 

@@ -52,7 +52,8 @@ class PlannedJob : public RetrievalJob {
     return table;
   }
 
-  Result<int64_t> WriteTo(const Context& context, const std::string& path) const override {
+  Result<int64_t> WriteTo(const Context& context, const std::string& path,
+                          RowsVisitor* visitor) const override {
     GNOMON_RETURN_NOT_OK(table::FormatOfPath(path).status());
     GNOMON_ASSIGN_OR_RETURN(const auto rows, Open(context));
     const table::WriteOptions options{.row_group_rows = RowGroupRows(context, *rows->schema())};
@@ -61,11 +62,13 @@ class PlannedJob : public RetrievalJob {
         row_group.Grow(options.row_group_rows * table::GuessRowBytes(*rows->schema())));
     GNOMON_ASSIGN_OR_RETURN(const auto writer,
                             table::TableWriter::Open(context, path, rows->schema(), options));
+    if (visitor != nullptr) GNOMON_RETURN_NOT_OK(visitor->Begin(rows->schema()));
     ProgressPhase phase(context.progress, Concat("write ", path), rows->stats().entity_rows);
     int64_t written = 0;
     while (true) {
       GNOMON_ASSIGN_OR_RETURN(const auto batch, rows->Next());
       if (batch == nullptr) break;
+      if (visitor != nullptr) GNOMON_RETURN_NOT_OK(visitor->Visit(*batch));
       GNOMON_RETURN_NOT_OK(writer->Write(*batch));
       written += batch->num_rows();
       phase.Advance(batch->num_rows());

@@ -2,16 +2,18 @@
 #include <filesystem>
 
 #include <arrow/array.h>
+#include <arrow/record_batch.h>
 #include <arrow/table.h>
-#include <arrow/util/byte_size.h>
+#include <arrow/type.h>
 
-#include "base/memory_reservation.h"
+#include "base/parallel.h"
 #include "base/text.h"
 #include "feature/store/column_statistics.h"
 #include "feature/store/feature_store_internal.h"
 #include "table/column.h"
 #include "table/file.h"
 #include "table/file_system.h"
+#include "table/fingerprint.h"
 
 namespace gnomon::feature {
 namespace {
@@ -55,23 +57,102 @@ SavedDataset DatasetOf(const FeaturePlan& plan) {
   return dataset;
 }
 
-Status AddTimes(const arrow::Table& rows, SavedDataset* dataset) {
-  GNOMON_ASSIGN_OR_RETURN(const std::string name, EventTimestampColumn(*rows.schema()));
-  GNOMON_ASSIGN_OR_RETURN(const auto times, table::SingleChunk(*rows.GetColumnByName(name)));
-  GNOMON_ASSIGN_OR_RETURN(const auto micros, table::TimesAsMicros(*times));
-  for (int64_t row = 0; row < rows.num_rows(); ++row) {
-    if (times->IsNull(row)) continue;
-    const int64_t time = micros[static_cast<size_t>(row)];
-    dataset->min_event = std::min(dataset->min_event.value_or(time), time);
-    dataset->max_event = std::max(dataset->max_event.value_or(time), time);
+/// What is kept of the rows beside the rows: of each column statistics, the range of times and the
+/// fingerprint, all while they are written.
+class DatasetRecorder : public RowsVisitor {
+ public:
+  explicit DatasetRecorder(const Context& context) : context_(context) {}
+
+  Status Begin(const std::shared_ptr<arrow::Schema>& schema) override {
+    schema_ = schema;
+    GNOMON_ASSIGN_OR_RETURN(const std::string time, EventTimestampColumn(*schema));
+    time_column_ = schema->GetFieldIndex(time);
+    fingerprint_.emplace(*schema);
+    return TableDescription::Make(context_, *schema).Value(&description_);
   }
+
+  Status Visit(const arrow::RecordBatch& batch) override {
+    GNOMON_RETURN_NOT_OK(AddTimes(*batch.column(time_column_)));
+    return ParallelFor(context_, batch.num_columns(), [&](int64_t i) -> Status {
+      const auto column = static_cast<int>(i);
+      GNOMON_RETURN_NOT_OK(description_->AddTo(column, batch.column(column)));
+      return fingerprint_->AddTo(column, *batch.column(column));
+    });
+  }
+
+  const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
+
+  /// Once, after `num_rows`.
+  Status Tell(int64_t num_rows, SavedDataset* dataset) {
+    dataset->rows = num_rows;
+    dataset->min_event = min_event_;
+    dataset->max_event = max_event_;
+    dataset->fingerprint = fingerprint_->Finish(num_rows);
+    return description_->Finish().Value(&dataset->columns);
+  }
+
+ private:
+  Status AddTimes(const arrow::Array& times) {
+    GNOMON_ASSIGN_OR_RETURN(const auto micros, table::TimesAsMicros(times));
+    for (int64_t row = 0; row < times.length(); ++row) {
+      if (times.IsNull(row)) continue;
+      const int64_t time = micros[static_cast<size_t>(row)];
+      min_event_ = std::min(min_event_.value_or(time), time);
+      max_event_ = std::max(max_event_.value_or(time), time);
+    }
+    return Status::OK();
+  }
+
+  const Context& context_;
+  std::shared_ptr<arrow::Schema> schema_;
+  int time_column_ = -1;
+  std::unique_ptr<TableDescription> description_;
+  std::optional<table::RunningFingerprint> fingerprint_;
+  std::optional<int64_t> min_event_;
+  std::optional<int64_t> max_event_;
+};
+
+struct FileRows {
+  int64_t rows = 0;
+  std::string fingerprint;
+};
+
+/// Of the values as a reader of the file gets them, batch by batch.
+Result<FileRows> RowsOfFile(const Context& context, const std::string& path) {
+  GNOMON_ASSIGN_OR_RETURN(const auto reader, table::TableReader::Open(context, path));
+  table::RunningFingerprint fingerprint(*reader->schema());
+  FileRows file;
+  while (true) {
+    GNOMON_ASSIGN_OR_RETURN(const auto batch, reader->Next());
+    if (batch == nullptr) break;
+    GNOMON_RETURN_NOT_OK(fingerprint.Add(*batch));
+    file.rows += batch->num_rows();
+  }
+  file.fingerprint = fingerprint.Finish(file.rows);
+  return file;
+}
+
+/// The fingerprint is that of the values as a reader of the file gets them. Those are the written
+/// ones when the file itself says that they have the same types; text does not, and is read again.
+Status CheckFingerprint(const Context& context, const std::string& path,
+                        const arrow::Schema& written, SavedDataset* dataset) {
+  GNOMON_ASSIGN_OR_RETURN(const table::FileFormat format, table::FormatOfPath(path));
+  if (format == table::FileFormat::kParquet || format == table::FileFormat::kIpc) {
+    GNOMON_ASSIGN_OR_RETURN(const auto schema, table::ReadSchema(context, path));
+    if (schema->Equals(written, /*check_metadata=*/false)) return Status::OK();
+  }
+  GNOMON_ASSIGN_OR_RETURN(FileRows file, RowsOfFile(context, path));
+  dataset->fingerprint = std::move(file.fingerprint);
   return Status::OK();
 }
 
-/// The values as a reader of the file gets them, which may have other types (CSV has no int32).
-Result<std::string> FingerprintOfFile(const Context& context, const std::string& path) {
-  GNOMON_ASSIGN_OR_RETURN(const auto rows, table::ReadTable(context, path));
-  return table::Fingerprint(*rows);
+Status NotWhatWasSaved(const SavedDataset& dataset, const std::string& path, int64_t rows,
+                       const std::string& fingerprint) {
+  return MakeError(ErrorKind::kDataLoss,
+                   Concat("saved dataset ", Quoted(dataset.name), " is not what was saved: ", rows,
+                          " rows with fingerprint ", fingerprint.substr(0, 12), ", saved were ",
+                          dataset.rows, " with ", dataset.fingerprint.substr(0, 12)),
+                   {.file = path}, "retrieve it again, or delete it and save it anew");
 }
 
 }  // namespace
@@ -92,20 +173,18 @@ Result<SavedDataset> FeatureStore::SaveDataset(const Context& context, const Ret
   dataset.path = StoredPath(impl_->config.folder, path);
   dataset.tags = tags;
   dataset.created = context.clock->NowMicros();
-  GNOMON_ASSIGN_OR_RETURN(auto rows, job.ToTable(context));
-  {
-    MemoryReservation memory(context.memory);
-    GNOMON_ASSIGN_OR_RETURN(const int64_t bytes, arrow::util::ReferencedBufferSize(*rows));
-    GNOMON_RETURN_NOT_OK(WithHint(WithContext(memory.Grow(bytes), "rows of a saved dataset"),
-                                  "raise --memory-limit (memory_limit in feature_store.yaml)"));
-    dataset.rows = rows->num_rows();
-    GNOMON_RETURN_NOT_OK(AddTimes(*rows, &dataset));
-    GNOMON_ASSIGN_OR_RETURN(dataset.columns, DescribeColumns(context, *rows));
-    GNOMON_RETURN_NOT_OK(table::WriteTable(context, *rows, path));
-    rows.reset();
-  }
-  GNOMON_ASSIGN_OR_RETURN(dataset.fingerprint, FingerprintOfFile(context, path));
-  GNOMON_RETURN_NOT_OK(impl_->registry->PutSavedDataset(context, dataset, overwrite));
+  GNOMON_ASSIGN_OR_RETURN(const bool replaces, table::IsFile(path));
+  DatasetRecorder recorder(context);
+  GNOMON_ASSIGN_OR_RETURN(const int64_t rows, job.WriteTo(context, path, &recorder));
+  const auto keep = [&]() -> Status {
+    GNOMON_RETURN_NOT_OK(recorder.Tell(rows, &dataset));
+    GNOMON_RETURN_NOT_OK(CheckFingerprint(context, path, *recorder.schema(), &dataset));
+    return impl_->registry->PutSavedDataset(context, dataset, overwrite);
+  };
+  const Status kept = keep();
+  // Rows that nobody knows by a name are of no use; a file that stood there before is gone anyway.
+  if (!kept.ok() && !replaces) static_cast<void>(table::DeleteFile(path));
+  GNOMON_RETURN_NOT_OK(kept);
   return dataset;
 }
 
@@ -127,12 +206,15 @@ Result<std::shared_ptr<arrow::Table>> FeatureStore::ReadSavedDataset(
   if (dataset.fingerprint.empty()) return rows;
   GNOMON_ASSIGN_OR_RETURN(const std::string fingerprint, table::Fingerprint(*rows));
   if (fingerprint == dataset.fingerprint) return rows;
-  return MakeError(
-      ErrorKind::kDataLoss,
-      Concat("saved dataset ", Quoted(name), " is not what was saved: ", rows->num_rows(),
-             " rows with fingerprint ", fingerprint.substr(0, 12), ", saved were ", dataset.rows,
-             " with ", dataset.fingerprint.substr(0, 12)),
-      {.file = path}, "retrieve it again, or delete it and save it anew");
+  return NotWhatWasSaved(dataset, path, rows->num_rows(), fingerprint);
+}
+
+Status FeatureStore::VerifySavedDataset(const Context& context, const std::string& name) const {
+  GNOMON_ASSIGN_OR_RETURN(const SavedDataset dataset, GetSavedDataset(name));
+  const std::string path = table::PathBelow(impl_->config.folder, dataset.path);
+  GNOMON_ASSIGN_OR_RETURN(const FileRows file, RowsOfFile(context, path));
+  if (dataset.fingerprint.empty() || file.fingerprint == dataset.fingerprint) return Status::OK();
+  return NotWhatWasSaved(dataset, path, file.rows, file.fingerprint);
 }
 
 Status FeatureStore::DeleteSavedDataset(const Context& context, const std::string& name) {
