@@ -89,8 +89,8 @@ Result<std::shared_ptr<arrow::Table>> RetrieveHistorical(
 /// Retrieval without entity rows, [start, end] both inclusive in microseconds. One plain view alone
 /// gives its rows; otherwise the distinct (keys, time) of all views' rows, in order of time and
 /// then first appearance, joined as of that time. kUser when the views have different join keys or
-/// need request data. The rows of one view stream; the distinct keys and times of several have to
-/// fit into memory. Everything given outlives the result.
+/// need request data. The rows of one view stream; the distinct keys and times of several are
+/// spilled where the budget has no room. Everything given outlives the result.
 Result<std::unique_ptr<HistoricalRows>> OpenRange(const Context& context, const FeaturePlan& plan,
                                                   const OfflineStore& store, int64_t start,
                                                   int64_t end, const RetrievalOptions& options);

@@ -126,11 +126,10 @@ Result<SourceRows> ReadSourceRows(const Context& context, const Definitions& def
   return rows->Take();
 }
 
-Result<std::vector<SourceRows>> ReadSourceRows(const Context& context,
-                                               const Definitions& definitions,
-                                               const std::vector<const FeatureView*>& views,
-                                               const OfflineStore& store, const SourceRange& range,
-                                               SourceReads* reads) {
+Result<std::vector<std::unique_ptr<SourceRowStream>>> ReadSourceRows(
+    const Context& context, const Definitions& definitions,
+    const std::vector<const FeatureView*>& views, const OfflineStore& store,
+    const SourceRange& range, SourceReads* reads) {
   std::vector<SourceUse> uses;
   for (const FeatureView* view : views) uses.push_back({view, {}, range});
   GNOMON_ASSIGN_OR_RETURN(const SharedSources sources,
@@ -152,17 +151,17 @@ Result<std::vector<SourceRows>> ReadSourceRows(const Context& context,
     ++reads->scans;
   }
   reads->rows += rows_read.total();
-  std::vector<SourceRows> rows;
+  std::vector<std::unique_ptr<SourceRowStream>> streams;
   for (size_t i = 0; i < views.size(); ++i) {
     GNOMON_RETURN_NOT_OK(context.Check());
-    auto read = shared[i] != nullptr
-                    ? shared[i]->Take()
-                    : ReadSourceRows(context, definitions, *views[i], store, {}, range, reads);
-    GNOMON_RETURN_NOT_OK(read.status());
-    rows.push_back(*std::move(read));
-    shared[i].reset();
+    if (shared[i] == nullptr) {
+      GNOMON_ASSIGN_OR_RETURN(
+          shared[i], RowsOfOneView(context, definitions, *views[i], store, {}, range, reads));
+    }
+    GNOMON_RETURN_NOT_OK(shared[i]->Finish());
+    streams.push_back(std::move(shared[i]));
   }
-  return rows;
+  return streams;
 }
 
 }  // namespace gnomon::feature

@@ -67,10 +67,9 @@ class SourceRowStream {
 
 /// The same of several views, in their order; those that share a source are read in one pass. No
 /// columns beside keys and times.
-Result<std::vector<SourceRows>> ReadSourceRows(const Context& context,
-                                               const Definitions& definitions,
-                                               const std::vector<const FeatureView*>& views,
-                                               const OfflineStore& store, const SourceRange& range,
-                                               SourceReads* reads);
+Result<std::vector<std::unique_ptr<SourceRowStream>>> ReadSourceRows(
+    const Context& context, const Definitions& definitions,
+    const std::vector<const FeatureView*>& views, const OfflineStore& store,
+    const SourceRange& range, SourceReads* reads);
 
 }  // namespace gnomon::feature
