@@ -18,6 +18,7 @@
 #include <arrow/type.h>
 
 #include "dataset/plan.h"
+#include "pit/custom_aggregate.h"
 #include "pit/exact_variance.h"
 #include "tests/support/status.h"
 
@@ -51,9 +52,29 @@ inline int CompareKeys(const Value& left, const Value& right, const SortKey& key
   return key.descending ? -Compare(left, right) : Compare(left, right);
 }
 
+inline void AppendTo(arrow::ArrayBuilder& builder, const Value& value) {
+  if (IsNull(value)) return RequireOk(builder.AppendNull());
+  switch (builder.type()->id()) {
+    case arrow::Type::INT64:
+      return RequireOk(static_cast<arrow::Int64Builder&>(builder).Append(std::get<int64_t>(value)));
+    case arrow::Type::INT32:
+      return RequireOk(static_cast<arrow::Int32Builder&>(builder).Append(
+          static_cast<int32_t>(std::get<int64_t>(value))));
+    case arrow::Type::TIMESTAMP:
+      return RequireOk(
+          static_cast<arrow::TimestampBuilder&>(builder).Append(std::get<int64_t>(value)));
+    case arrow::Type::DOUBLE:
+      return RequireOk(static_cast<arrow::DoubleBuilder&>(builder).Append(std::get<double>(value)));
+    default:
+      return RequireOk(
+          static_cast<arrow::StringBuilder&>(builder).Append(std::get<std::string>(value)));
+  }
+}
+
 struct NaiveTable {
   std::vector<std::string> names = {};
-  std::vector<std::shared_ptr<arrow::DataType>> types = {};  ///< int64, float64 or utf8
+  std::vector<std::shared_ptr<arrow::DataType>> types =
+      {};  ///< int64, int32, timestamp, float64 or utf8
   std::vector<Row> rows = {};
 
   size_t Place(const std::string& name) const {
@@ -71,16 +92,7 @@ struct NaiveTable {
       fields.push_back(arrow::field(names[i], types[i]));
       auto builder = ValueOf(arrow::MakeBuilder(types[i]));
       for (const Row& row : rows) {
-        if (IsNull(row[i])) {
-          RequireOk(builder->AppendNull());
-        } else if (types[i]->id() == arrow::Type::INT64) {
-          RequireOk(static_cast<arrow::Int64Builder&>(*builder).Append(std::get<int64_t>(row[i])));
-        } else if (types[i]->id() == arrow::Type::DOUBLE) {
-          RequireOk(static_cast<arrow::DoubleBuilder&>(*builder).Append(std::get<double>(row[i])));
-        } else {
-          RequireOk(
-              static_cast<arrow::StringBuilder&>(*builder).Append(std::get<std::string>(row[i])));
-        }
+        AppendTo(*builder, row[i]);
       }
       columns.push_back(ValueOf(builder->Finish()));
     }
@@ -191,8 +203,19 @@ inline Value NaiveNumber(const std::vector<Value>& values, const AggregateItem& 
   return mean ? sum / count : sum;
 }
 
+/// The aggregates of sample_extension_test.h: the values one after the other.
+inline Value NaiveTrail(const std::vector<Value>& values, const pit::CustomAggregate& aggregate) {
+  if (values.empty() && !aggregate.has_value_of_nothing()) return {};
+  std::string trail;
+  for (const Value& value : values) {
+    trail += (trail.empty() ? "" : " ") + std::to_string(std::get<int64_t>(value));
+  }
+  return trail;
+}
+
 inline Value NaiveAggregate(const std::vector<Value>& values, const AggregateItem& item) {
   using pit::AggregateFunction;
+  if (item.custom != nullptr) return NaiveTrail(values, *item.custom);
   switch (item.function) {
     case AggregateFunction::kCount:
       return static_cast<int64_t>(values.size());

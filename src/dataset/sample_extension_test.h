@@ -23,9 +23,11 @@ struct TrailInput : pit::CustomInput {
   std::shared_ptr<arrow::Array> values;
 };
 
-/// The values one after the other, "1 2 3"; a merge shows as a bar. So it tells the order of the
-/// rows and how they were cut into states.
+/// The values one after the other, "1 2 3"; a merge shows as `seam`. So it tells the order of the
+/// rows and, with a bar, how they were cut into states.
 struct TrailState : pit::CustomState {
+  explicit TrailState(std::string merged) : seam(std::move(merged)) {}
+  const std::string seam;
   std::string trail;
 
   Status Reset() override {
@@ -42,7 +44,12 @@ struct TrailState : pit::CustomState {
     return Status::OK();
   }
   Status Merge(const pit::CustomState& later) override {
-    trail += "|" + static_cast<const TrailState&>(later).trail;
+    const std::string& rest = static_cast<const TrailState&>(later).trail;
+    if (seam == " " && (trail.empty() || rest.empty())) {
+      trail += rest;
+    } else {
+      trail += seam + rest;
+    }
     return Status::OK();
   }
   Result<pit::CustomValue> Finish() const override {
@@ -52,8 +59,8 @@ struct TrailState : pit::CustomState {
 
 class TrailAggregate : public pit::CustomAggregate {
  public:
-  TrailAggregate(std::string name, bool of_nothing)
-      : name_(std::move(name)), of_nothing_(of_nothing) {}
+  TrailAggregate(std::string name, bool of_nothing, std::string seam = "|")
+      : name_(std::move(name)), of_nothing_(of_nothing), seam_(std::move(seam)) {}
   const std::string& name() const override { return name_; }
   const std::shared_ptr<arrow::DataType>& input() const override { return input_; }
   const std::shared_ptr<arrow::DataType>& result() const override { return result_; }
@@ -63,12 +70,13 @@ class TrailAggregate : public pit::CustomAggregate {
     return std::make_unique<TrailInput>(values);
   }
   Result<std::unique_ptr<pit::CustomState>> MakeState() const override {
-    return std::make_unique<TrailState>();
+    return std::make_unique<TrailState>(seam_);
   }
 
  private:
   const std::string name_;
   const bool of_nothing_;
+  const std::string seam_;
   const std::shared_ptr<arrow::DataType> input_ = arrow::int64();
   const std::shared_ptr<arrow::DataType> result_ = arrow::utf8();
 };
@@ -112,16 +120,38 @@ inline BatchFunction CallRows() {
           }};
 }
 
-/// The aggregates trail and trail_or_empty, the functions triple and call_rows.
+/// Adds the number of rows of its call, and so is not row-wise.
+inline BatchFunction CountRows() {
+  return {.output_schema = [](const arrow::Schema& input,
+                              std::string_view) -> Result<std::shared_ptr<arrow::Schema>> {
+            return input.AddField(input.num_fields(), arrow::field("call_rows", arrow::int64()));
+          },
+          .apply = [](const Context&, const std::shared_ptr<arrow::RecordBatch>& batch,
+                      std::string_view) -> Result<std::shared_ptr<arrow::RecordBatch>> {
+            arrow::Int64Builder counts;
+            for (int64_t i = 0; i < batch->num_rows(); ++i) {
+              GNOMON_RETURN_NOT_OK(counts.Append(batch->num_rows()));
+            }
+            GNOMON_ASSIGN_OR_RETURN(const auto column, counts.Finish());
+            return batch->AddColumn(batch->num_columns(), arrow::field("call_rows", arrow::int64()),
+                                    column);
+          }};
+}
+
+/// The aggregates trail and trail_or_empty, whose merges show, and chain and chain_or_empty, whose
+/// do not; the functions triple and call_rows.
 inline PlanExtensions TestExtensions() {
   PlanExtensions extensions;
   extensions.functions =
-      test::ValueOf(expr::FunctionSet::Make({std::make_shared<TripleFunction>()}));
+      gnomon::test::ValueOf(expr::FunctionSet::Make({std::make_shared<TripleFunction>()}));
   extensions.batch_functions = BatchFunctionsOf(extensions.functions);
   extensions.batch_functions["call_rows"] = std::make_shared<const BatchFunction>(CallRows());
   extensions.aggregates["trail"] = std::make_shared<TrailAggregate>("trail", false);
   extensions.aggregates["trail_or_empty"] =
       std::make_shared<TrailAggregate>("trail_or_empty", true);
+  extensions.aggregates["chain"] = std::make_shared<TrailAggregate>("chain", false, " ");
+  extensions.aggregates["chain_or_empty"] =
+      std::make_shared<TrailAggregate>("chain_or_empty", true, " ");
   return extensions;
 }
 

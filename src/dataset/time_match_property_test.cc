@@ -1,7 +1,5 @@
 #include <algorithm>
-#include <cstdlib>
 #include <optional>
-#include <random>
 
 #include <arrow/array.h>
 #include <arrow/builder.h>
@@ -12,6 +10,8 @@
 #include "base/parallel.h"
 #include "base/text.h"
 #include "dataset/dataset.h"
+#include "dataset/random_test.h"
+#include "dataset/sample_extension_test.h"
 #include "table/column.h"
 #include "tests/support/status.h"
 #include "tests/support/table.h"
@@ -24,24 +24,11 @@ namespace gnomon::dataset {
 namespace {
 
 using gnomon::test::TableDifference;
+using gnomon::test::ValueOf;
 using pit::AggregateFunction;
-using test::ValueOf;
-
-class Random {
- public:
-  explicit Random(uint64_t seed) : engine_(seed) {}
-  int64_t Int(int64_t low, int64_t high) {
-    return std::uniform_int_distribution<int64_t>(low, high)(engine_);
-  }
-  bool Chance(double probability) { return std::bernoulli_distribution(probability)(engine_); }
-  template <typename T>
-  T One(const std::vector<T>& of) {
-    return of[static_cast<size_t>(Int(0, static_cast<int64_t>(of.size()) - 1))];
-  }
-
- private:
-  std::mt19937_64 engine_;
-};
+using test::FirstSeed;
+using test::NumCases;
+using test::Random;
 
 /// Times are nanoseconds.
 struct Label {
@@ -75,7 +62,7 @@ std::shared_ptr<arrow::ChunkedArray> ColumnOf(const std::shared_ptr<arrow::DataT
   auto& builder = static_cast<Builder&>(*made);
   for (const auto& row : rows) {
     const std::optional<int64_t> value = get(row);
-    test::RequireOk(
+    gnomon::test::RequireOk(
         value ? builder.Append(static_cast<typename Builder::value_type>(*value / divisor))
               : builder.AppendNull());
   }
@@ -189,19 +176,24 @@ struct NaiveWindow {
   int64_t count = 0;
   std::optional<int64_t> sum;
   std::optional<int64_t> last;
+  std::string chain;  ///< the values, oldest first; the same moment: by creation, then position
 };
 
 NaiveWindow NaiveAggregates(const Case& of, const Label& label, std::optional<int64_t> window) {
   NaiveWindow result;
-  const Event* last = nullptr;
+  std::vector<const Event*> inside;
   for (const Event& event : of.events) {
     if (!Exists(of, label, event) || !event.value) continue;
     if (window && *event.at <= *label.at - *window * 1000) continue;
     ++result.count;
     result.sum = result.sum.value_or(0) + *event.value;
-    if (last == nullptr || !IsOlder(of, event, *last)) last = &event;
+    inside.push_back(&event);
   }
-  if (last != nullptr) result.last = last->value;
+  std::ranges::stable_sort(inside,
+                           [&](const Event* a, const Event* b) { return IsOlder(of, *a, *b); });
+  if (!inside.empty()) result.last = inside.back()->value;
+  for (const Event* event : inside)
+    result.chain += Concat(result.chain.empty() ? "" : " ", *event->value);
   return result;
 }
 
@@ -219,21 +211,10 @@ void Require(const Case& made, const Dataset& dataset,
   std::vector<std::shared_ptr<arrow::ChunkedArray>> all = made.left->columns();
   all.insert(all.end(), columns.begin(), columns.end());
   const auto expected = arrow::Table::Make(actual->schema(), all, made.left->num_rows());
-  test::RequireOk(expected->Validate());
+  gnomon::test::RequireOk(expected->Validate());
   const std::string difference = TableDifference(actual, expected);
   REQUIRE_MESSAGE(difference.empty(), difference);
   CHECK(memory.used() == 0);
-}
-
-uint64_t FirstSeed() {
-  const char* replay = std::getenv("GNOMON_TEST_SEED");
-  return replay != nullptr ? std::strtoull(replay, nullptr, 10) : 1;
-}
-
-uint64_t NumCases(uint64_t usual) {
-  if (std::getenv("GNOMON_TEST_SEED") != nullptr) return 1;
-  const char* more = std::getenv("GNOMON_TEST_CASES");
-  return more != nullptr ? std::strtoull(more, nullptr, 10) : usual;
 }
 
 TEST_CASE("an as-of join gives each label the row that a loop over all rows gives it") {
@@ -257,7 +238,15 @@ TEST_CASE("an as-of join gives each label the row that a loop over all rows give
   }
 }
 
+std::shared_ptr<arrow::ChunkedArray> Chains(const std::vector<NaiveWindow>& values) {
+  arrow::StringBuilder builder;
+  for (const NaiveWindow& value : values)
+    gnomon::test::RequireOk(value.count == 0 ? builder.AppendNull() : builder.Append(value.chain));
+  return std::make_shared<arrow::ChunkedArray>(ValueOf(builder.Finish()));
+}
+
 TEST_CASE("window aggregates are those of a loop over all rows") {
+  const PlanExtensions extensions = TestExtensions();
   for (uint64_t seed = FirstSeed(), end = seed + NumCases(300); seed < end; ++seed) {
     INFO("GNOMON_TEST_SEED=", seed);
     Random random(seed + 100'000);
@@ -275,7 +264,11 @@ TEST_CASE("window aggregates are those of a loop over all rows") {
                    {.function = AggregateFunction::kLast,
                     .column = "v",
                     .window = window,
-                    .type = arrow::int64()}}});
+                    .type = arrow::int64()},
+                   {.function = AggregateFunction::kCustom,
+                    .column = "v",
+                    .window = window,
+                    .custom = extensions.aggregates.at("chain")}}});
     std::vector<NaiveWindow> values;
     for (const Label& label : made.labels) values.push_back(NaiveAggregates(made, label, window));
     Require(made, aggregated,
@@ -285,7 +278,8 @@ TEST_CASE("window aggregates are those of a loop over all rows") {
              ColumnOf<arrow::Int64Builder>(arrow::int64(), values, 1,
                                            [](const NaiveWindow& value) { return value.sum; }),
              ColumnOf<arrow::Int64Builder>(arrow::int64(), values, 1,
-                                           [](const NaiveWindow& value) { return value.last; })},
+                                           [](const NaiveWindow& value) { return value.last; }),
+             Chains(values)},
             &random);
   }
 }
@@ -309,8 +303,8 @@ TEST_CASE("an as-of join spills both sides when memory holds neither") {
 
 TEST_CASE("plans say what cannot meet in time") {
   const auto left =
-      Dataset::Of(test::TableOf({{"id", arrow::int64()}, {"at", arrow::date32()}}, "[]"));
-  const auto right = Dataset::Of(test::TableOf(
+      Dataset::Of(gnomon::test::TableOf({{"id", arrow::int64()}, {"at", arrow::date32()}}, "[]"));
+  const auto right = Dataset::Of(gnomon::test::TableOf(
       {{"id", arrow::utf8()}, {"at", arrow::int64()}, {"day", arrow::date32()}}, "[]"));
   const auto join = [&](TimeMatch match, std::vector<AsOfFeature> features = {}) {
     return left.AsOfJoin(right, {.match = std::move(match), .features = std::move(features)})

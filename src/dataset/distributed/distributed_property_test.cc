@@ -1,7 +1,6 @@
 // Random plans give the same rows in the same order in one process and on many virtual nodes with
 // faults. A failure prints its seed; GNOMON_TEST_SEED=<seed> runs that plan alone,
 // GNOMON_TEST_CASES=<n> more of them.
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 
@@ -14,6 +13,7 @@
 #include "dataset/dataset.h"
 #include "dataset/distributed/distributed.h"
 #include "dataset/distributed/random_plan_test.h"
+#include "dataset/random_case_test.h"
 #include "runtime/simulated/simulated_backend.h"
 #include "tests/support/status.h"
 #include "tests/support/table.h"
@@ -23,7 +23,13 @@ namespace gnomon::dataset {
 namespace {
 
 using namespace gnomon::test;  // NOLINT
-using test::CallRows;
+using test::Case;
+using test::CaseDifference;
+using test::CaseMaker;
+using test::CaseWorld;
+using test::FirstSeed;
+using test::IsReplay;
+using test::NumCases;
 using test::PlanMaker;
 using test::Random;
 
@@ -51,8 +57,9 @@ std::string BytesBelow(const std::string& path) {
 }
 
 struct Cluster {
-  explicit Cluster(const FunctionRegistry& functions, uint64_t seed) {
-    RequireOk(RegisterPlanStages(registry, &functions));
+  Cluster(const FunctionRegistry& functions, uint64_t seed,
+          const PlanExtensions* extensions = nullptr) {
+    RequireOk(RegisterPlanStages(registry, &functions, extensions));
     backend =
         runtime::MakeSimulatedBackend(registry, {.seed = seed,
                                                  .num_nodes = 1 + static_cast<int>(seed % 5),
@@ -73,17 +80,6 @@ DistributionOptions RandomOptions(Random& random) {
       .optimize = random.Chance(0.8),
       .job = {.retry = {.max_attempts = 500, .max_lost_attempts = 500, .first_delay_seconds = 0.01},
               .speculate_after_seconds = 1.5}};
-}
-
-uint64_t FirstSeed() {
-  const char* replay = std::getenv("GNOMON_TEST_SEED");
-  return replay != nullptr ? std::strtoull(replay, nullptr, 10) : 1;
-}
-
-uint64_t NumCases(uint64_t usual) {
-  if (std::getenv("GNOMON_TEST_SEED") != nullptr) return 1;
-  const char* more = std::getenv("GNOMON_TEST_CASES");
-  return more != nullptr ? std::strtoull(more, nullptr, 10) : usual;
 }
 
 // Which ways the stages of plans went, so that no case of a test can fall out of it unseen.
@@ -122,7 +118,7 @@ class Coverage {
 
 TEST_CASE("random plans give the same rows in one process and on many nodes with faults") {
   FunctionRegistry functions;
-  RequireOk(functions.Register("call_rows", CallRows()));
+  RequireOk(functions.Register("call_rows", test::CallRows()));
   const auto folder = MakeTemporaryFolder();
   Coverage coverage;
   for (uint64_t seed = FirstSeed(), end = seed + NumCases(60); seed < end; ++seed) {
@@ -147,7 +143,7 @@ TEST_CASE("random plans give the same rows in one process and on many nodes with
     CHECK(cluster.backend->blocks().stats().blocks == 0);
     coverage.Add(explain);
   }
-  if (std::getenv("GNOMON_TEST_SEED") != nullptr) return;
+  if (IsReplay()) return;
   for (const std::string way :
        {"asof_join: shuffled", "asof_join: whole", "window_aggregate: shuffled",
         "window_aggregate: whole", "join: shuffled", "join: whole", "sort: in many tasks",
@@ -158,9 +154,37 @@ TEST_CASE("random plans give the same rows in one process and on many nodes with
   }
 }
 
+// With functions and aggregates of plug-ins, files of all formats and other systems.
+TEST_CASE("random plans give the rows of the naive interpreter on many nodes with faults") {
+  const auto folder = MakeTemporaryFolder();
+  int failed = 0;
+  for (uint64_t seed = FirstSeed(), end = seed + NumCases(40); seed < end; ++seed) {
+    INFO("GNOMON_TEST_SEED=", seed);
+    Random random(seed);
+    CaseWorld world;
+    const Case made = CaseMaker(random, world, Concat(folder.path(), "/", seed)).Make();
+    const Plan plan = ValueOf(made.dataset.plan());
+    Cluster cluster(world.functions, seed, &world.extensions);
+    const DistributionOptions options = RandomOptions(random);
+    INFO(FormatPlan(plan), ValueOf(ExplainDistributed(plan, options)));
+    auto result = ExecuteDistributed({}, *cluster.backend, plan, options);
+    const auto actual = result.ok() ? Collect(**result, (*result)->schema())
+                                    : Result<std::shared_ptr<arrow::Table>>(result.status());
+    const std::string difference = CaseDifference(made, actual);
+    REQUIRE_MESSAGE(difference.empty(), difference);
+    if (result.ok()) {
+      result->reset();
+    } else {
+      ++failed;
+    }
+    CHECK(cluster.backend->blocks().stats().blocks == 0);
+  }
+  if (!IsReplay()) CHECK(failed > 0);
+}
+
 TEST_CASE("random plans write the same files in one process and on many nodes with faults") {
   FunctionRegistry functions;
-  RequireOk(functions.Register("call_rows", CallRows()));
+  RequireOk(functions.Register("call_rows", test::CallRows()));
   const auto folder = MakeTemporaryFolder();
   Coverage coverage;
   for (uint64_t seed = FirstSeed() + 5000, end = seed + NumCases(12); seed < end; ++seed) {
@@ -173,10 +197,16 @@ TEST_CASE("random plans write the same files in one process and on many nodes wi
     const std::string one = Concat(folder.path(), "/", seed, "-one/out");
     const std::string many = Concat(folder.path(), "/", seed, "-many/out");
     RequireOk(MakeFolders(std::filesystem::path(many).parent_path().string()));
-    WriteSpec spec{.path = one, .format = table::FileFormat::kParquet, .row_group_rows = 50};
-    const auto& first = schema->field(0);
-    if (schema->num_fields() > 1 && first->type()->id() == arrow::Type::INT64) {
-      spec.partition_by = {first->name()};
+    WriteSpec spec{
+        .path = one,
+        .format = random.One<table::FileFormat>(
+            {table::FileFormat::kParquet, table::FileFormat::kParquet, table::FileFormat::kCsv,
+             table::FileFormat::kIpc, table::FileFormat::kJson}),
+        .row_group_rows = 50};
+    const auto& key = schema->field(static_cast<int>(random.Int(0, schema->num_fields() - 1)));
+    if (schema->num_fields() > 1 && key->type()->id() != arrow::Type::DOUBLE &&
+        key->type()->id() != arrow::Type::LIST && random.Chance(0.6)) {
+      spec.partition_by = {key->name()};
     }
     if (random.Chance(0.6)) spec.rows_per_file = random.Int(1, 6);
     if (!dataset.WriteTo({}, spec, {.functions = &functions}).ok()) continue;
@@ -198,7 +228,7 @@ TEST_CASE("random plans write the same files in one process and on many nodes wi
     CHECK(again->stats().tasks == 0);
     CHECK_TABLE_EQ(Collect(*again, again->schema()), rows);
   }
-  if (std::getenv("GNOMON_TEST_SEED") != nullptr) return;
+  if (IsReplay()) return;
   CHECK(coverage["write: in many tasks"] > 0);
   CHECK(coverage["write: shuffled"] > 0);
 }

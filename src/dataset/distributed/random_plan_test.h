@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -14,6 +13,7 @@
 
 #include "base/text.h"
 #include "dataset/dataset.h"
+#include "dataset/random_test.h"
 #include "tests/support/status.h"
 
 /// Random plans over random tables, ranges and files.
@@ -22,24 +22,6 @@ namespace gnomon::dataset::test {
 using gnomon::test::RequireOk;
 using gnomon::test::ValueOf;
 using pit::AggregateFunction;
-
-class Random {
- public:
-  explicit Random(uint64_t seed) : engine_(seed) {}
-  int64_t Int(int64_t low, int64_t high) {
-    return low + static_cast<int64_t>(engine_() % static_cast<uint64_t>(high - low + 1));
-  }
-  bool Chance(double probability) {
-    return static_cast<double>(engine_() >> 11) * 0x1p-53 < probability;
-  }
-  template <typename T>
-  T One(const std::vector<T>& of) {
-    return of[static_cast<size_t>(Int(0, static_cast<int64_t>(of.size()) - 1))];
-  }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 inline std::shared_ptr<arrow::Table> RandomTable(Random& random) {
   arrow::Int64Builder keys;
