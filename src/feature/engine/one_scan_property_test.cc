@@ -13,6 +13,8 @@
 #include "base/config.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "dataset/sample_extension_test.h"
+#include "feature/definition/extensions.h"
 #include "feature/definition/repository.h"
 #include "feature/engine/materialization.h"
 #include "feature/engine/retrieval.h"
@@ -95,6 +97,7 @@ std::string RandomView(Random& random, const std::string& name) {
   // The same name for something else.
   text += random.One<std::string>({"", ", transformations: {z: n * 2, y: x + z}",
                                    ", transformations: {y: 'coalesce(x, 0) + 1'}",
+                                   ", transformations: {y: 'x + triple(shop)'}",
                                    ", transformations: {y: x * x}"});
   const bool has_y = text.find("y:") != std::string::npos;
   text += random.One<std::string>({"", ", filter: n > 0", ", filter: x < 1 or n < 0"});
@@ -105,7 +108,8 @@ std::string RandomView(Random& random, const std::string& name) {
   if (random.OneIn(2)) {
     return Concat(text, ", aggregations: [{column: ", has_y ? "y" : "n",
                   ", function: sum, name: total", window(),
-                  "}, {column: x, function: last_k, k: 2, name: recent", window(), "}]}\n");
+                  "}, {column: x, function: last_k, k: 2, name: recent", window(),
+                  "}, {column: shop, function: trail_or_empty, name: path", window(), "}]}\n");
   }
   return Concat(text, ", schema: [{name: n, dtype: Float64}, {name: ", has_y ? "y" : "x",
                 ", dtype: Float64}]}\n");
@@ -145,7 +149,12 @@ World MakeWorld(Random& random, const std::string& folder) {
   RepositoryConfig config;
   config.folder = folder;
   world.store = ValueOf(OpenOfflineStore(config));
-  const auto given = Complete(ValueOf(ParseDefinitions(ValueOf(ParseConfig(text, "definitions")))));
+  const dataset::PlanExtensions sample = dataset::TestExtensions();
+  auto code = std::make_shared<Extensions>();
+  code->functions = sample.functions;
+  code->aggregates = {sample.aggregates.at("trail_or_empty")};
+  const auto given = WithExtensions(
+      Complete(ValueOf(ParseDefinitions(ValueOf(ParseConfig(text, "definitions")), code))), code);
   RequireOk(Validate(given));
   const auto schema = ValueOf(world.store->SourceSchema({}, given.data_sources[0]));
   world.definitions =

@@ -13,9 +13,12 @@
 
 #include "base/config.h"
 #include "base/memory.h"
+#include "base/progress.h"
 #include "base/text.h"
 #include "dataset/distributed/distributed.h"
 #include "dataset/execution.h"
+#include "dataset/sample_extension_test.h"
+#include "feature/definition/extensions.h"
 #include "feature/definition/repository.h"
 #include "feature/engine/retrieval_plan.h"
 #include "feature/engine/stage_retrieval.h"
@@ -123,7 +126,11 @@ std::string RandomDefinitions(Random& random) {
                                             ", filter: x / n < 2 or twice > 0"};
   const std::vector<std::string> ttls = {"", ", ttl: 2h", ", ttl: 1d"};
   const std::vector<std::string> entities = {"[key]", "[shop]", "[key, shop]", "[]"};
-  const std::string steps = "transformations: {twice: n * 2, y: 'coalesce(x, 0) + twice'}";
+  // Of the language or of a plug-in.
+  const std::string twice =
+      random.One<std::string>({"n * 2", "'case when n != -13 then triple(n) end'"});
+  const std::string steps =
+      Concat("transformations: {twice: ", twice, ", y: 'coalesce(x, 0) + twice'}");
   const std::string keys = random.One(entities);
   text += Concat("  - {name: plain, entities: ", keys, ", source: a, ", steps, random.One(filters),
                  random.One(ttls),
@@ -134,12 +141,15 @@ std::string RandomDefinitions(Random& random) {
   const auto window = [&] {
     return random.One<std::string>({"", ", time_window: 3h", ", time_window: 1d"});
   };
-  text += Concat("  - {name: windows, entities: ", random.One(entities), ", source: a, ", steps,
-                 random.One(filters), ", aggregations: [{column: y, function: sum, name: total",
-                 window(), "}, {column: n, function: last_k, k: 3, name: recent", window(),
-                 "}, {column: twice, function: median, name: middle", window(),
-                 "}, {column: shop, function: most_frequent, name: usual", window(),
-                 "}, {column: y, function: std, name: spread", window(), "}]}\n");
+  text +=
+      Concat("  - {name: windows, entities: ", random.One(entities), ", source: a, ", steps,
+             random.One(filters), ", aggregations: [{column: y, function: sum, name: total",
+             window(), "}, {column: n, function: last_k, k: 3, name: recent", window(),
+             "}, {column: twice, function: median, name: middle", window(),
+             "}, {column: shop, function: most_frequent, name: usual", window(),
+             "}, {column: y, function: std, name: spread", window(),
+             "}, {column: twice, function: ", random.One<std::string>({"trail", "trail_or_empty"}),
+             ", name: path", window(), "}]}\n");
   text += Concat("  - {name: above, entities: ", keys,
                  ", source_views: [plain], transformations: {more: x + 1}, schema: [{name: more, "
                  "dtype: Float64}, {name: n, dtype: Int64}]",
@@ -152,12 +162,13 @@ std::string RandomDefinitions(Random& random) {
       "on_demand_feature_views:\n"
       "  - {name: asked, sources: [plain, windows], request: [{name: hours, dtype: Float64}], "
       "features: [{name: per_hour, dtype: Float64, expression: x / hours}, {name: rounded, dtype: "
-      "Float64, expression: 'coalesce(twice, 1)'}]}\n";
+      "Float64, expression: 'triple(coalesce(twice, 1))'}]}\n";
   return text;
 }
 
 /// Everything that a retrieval needs.
 struct World {
+  dataset::PlanExtensions extensions = dataset::TestExtensions();
   std::shared_ptr<const Definitions> definitions;
   std::unique_ptr<OfflineStore> store;
   FeaturePlan plan;
@@ -174,7 +185,12 @@ World MakeWorld(Random& random, const std::string& folder) {
   world.store = ValueOf(OpenOfflineStore(config));
   const std::string text = RandomDefinitions(random);
   INFO(text);
-  const auto given = Complete(ValueOf(ParseDefinitions(ValueOf(ParseConfig(text, "definitions")))));
+  auto code = std::make_shared<Extensions>();
+  code->functions = world.extensions.functions;
+  for (const auto& [name, aggregate] : world.extensions.aggregates)
+    code->aggregates.push_back(aggregate);
+  const auto given = WithExtensions(
+      Complete(ValueOf(ParseDefinitions(ValueOf(ParseConfig(text, "definitions")), code))), code);
   RequireOk(Validate(given));
   std::map<std::string, std::shared_ptr<arrow::Schema>> schemas;
   for (const DataSource& source : given.data_sources)
@@ -202,7 +218,8 @@ void RequireSame(const Result<TablePtr>& actual, const TablePtr& expected) {
   REQUIRE_MESSAGE(difference.empty(), difference);
 }
 
-Result<TablePtr> RunHere(const dataset::Plan& plan, Random& random) {
+Result<TablePtr> RunHere(const dataset::Plan& plan, Random& random,
+                         std::vector<dataset::OperatorStats>* stats) {
   MemoryBudget memory("test", random.One<int64_t>({1, 20'000, 10'000'000}));
   Context context;
   context.memory = &memory;
@@ -212,24 +229,66 @@ Result<TablePtr> RunHere(const dataset::Plan& plan, Random& random) {
   arrow::RecordBatchVector batches;
   while (true) {
     GNOMON_ASSIGN_OR_RETURN(auto batch, execution->Next());
-    if (batch == nullptr) return arrow::Table::FromRecordBatches(execution->schema(), batches);
+    if (batch == nullptr) break;
     batches.push_back(std::move(batch));
   }
+  *stats = execution->Stats();
+  return arrow::Table::FromRecordBatches(execution->schema(), batches);
 }
 
-Result<TablePtr> RunOnNodes(const World& world, uint64_t seed) {
+/// Each node gave as many rows as in this process, and what was read is the sources' part of it.
+void CheckWork(const RetrievalStats& actual, const std::vector<dataset::OperatorStats>& expected) {
+  REQUIRE(actual.stages.operators.size() == expected.size());
+  int64_t source_rows = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const dataset::OperatorStats& each = actual.stages.operators[i];
+    INFO("node ", i, ": ", each.name);
+    CHECK(each.name == expected[i].name);
+    CHECK(each.rows == expected[i].rows);
+    CHECK(each.tasks > 0);
+    if (each.name == "scan") source_rows += each.rows;
+  }
+  CHECK(actual.source_rows == source_rows);
+  CHECK(actual.stages.stages.size() > 0);
+  CHECK(actual.stages.missing_tasks == 0);
+}
+
+/// Counts what is shown.
+class Shown : public Progress {
+ public:
+  void Begin(std::string_view phase, int64_t total, std::string_view /*unit*/) override {
+    phase_ = phase;
+    total_ = total;
+  }
+  void Advance(int64_t delta) override { done_ += delta; }
+  void End(std::string_view /*note*/) override {}
+
+  std::string phase_;
+  int64_t total_ = 0;
+  int64_t done_ = 0;
+};
+
+Result<TablePtr> RunOnNodes(const World& world, uint64_t seed,
+                            const std::vector<dataset::OperatorStats>& here) {
   runtime::StageRegistry registry;
-  RequireOk(dataset::RegisterPlanStages(registry, nullptr));
+  RequireOk(dataset::RegisterPlanStages(registry, nullptr, &world.extensions));
   const auto backend =
       runtime::MakeSimulatedBackend(registry, {.seed = seed,
                                                .num_nodes = 1 + static_cast<int>(seed % 4),
                                                .faults = runtime::SimulatedFaults::Everything()});
   RetrievalStats stats;
-  auto table =
-      RetrieveByStages({}, *backend, world.plan, *world.store, world.labels, world.options, &stats);
+  Shown shown;
+  Context context;
+  context.progress = &shown;
+  auto table = RetrieveByStages(context, *backend, world.plan, *world.store, world.labels,
+                                world.options, &stats);
   CHECK(stats.entity_rows == world.labels->num_rows());
   CHECK(stats.scans > 0);
   CHECK(stats.seconds.size() == 1);
+  CheckWork(stats, here);
+  CHECK(shown.phase_ == "retrieval");
+  CHECK(shown.total_ > 0);
+  CHECK(shown.done_ == shown.total_);
   CHECK(backend->blocks().stats().blocks == 0);
   return table;
 }
@@ -255,8 +314,9 @@ TEST_CASE("a retrieval is the same bits in this process, as a plan and on many n
     }
     RequireOk(lowered.status());
     INFO(dataset::FormatPlan(*lowered));
-    RequireSame(RunHere(*lowered, random), expected);
-    RequireSame(RunOnNodes(world, seed), expected);
+    std::vector<dataset::OperatorStats> here;
+    RequireSame(RunHere(*lowered, random, &here), expected);
+    RequireSame(RunOnNodes(world, seed, here), expected);
   }
 }
 
