@@ -6,6 +6,7 @@
 #include <arrow/table.h>
 #include <doctest/doctest.h>
 
+#include "base/files.h"
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "table/column.h"
@@ -17,7 +18,9 @@
 
 namespace gnomon::table {
 
+using gnomon::test::Column;
 using gnomon::test::MakeTemporaryFolder;
+using gnomon::test::RequireOk;
 using gnomon::test::TableOf;
 using test::AllTypes;
 using test::Random;
@@ -50,6 +53,33 @@ TEST_CASE("a file appears only when it is committed") {
     CHECK(ValueOf(ReadTable({}, path))->num_rows() == 1);
     std::filesystem::remove(path);
   }
+}
+
+TEST_CASE("an IPC file has nothing of the rows that its rows were a part of") {
+  const auto folder = MakeTemporaryFolder();
+  const std::vector<Column> columns = {
+      {"n", arrow::int64()},
+      {"b", arrow::boolean()},
+      {"s", arrow::utf8()},
+      {"l", arrow::list(arrow::int32())},
+      {"o", arrow::struct_({arrow::field("x", arrow::float64())})}};
+  const auto whole =
+      TableOf(columns, R"([[1, true, "a", [1], [1.5]], [2, null, "b", [2, null], [null]],
+                   [null, false, null, null, null], [4, true, "d", [], [4.5]]])");
+  const auto part = TableOf(columns, R"([[2, null, "b", [2, null], [null]],
+                                         [null, false, null, null, null]])");
+  const auto bytes_of = [&](const arrow::Table& table) {
+    const std::string path = folder.path() + "/t.arrow";
+    RequireOk(WriteTable({}, table, path, {.compression = "none"}));
+    return ValueOf(ReadFile(path));
+  };
+  CHECK(bytes_of(*whole->Slice(1, 2)) == bytes_of(*part));
+  // Nor what lies under a null.
+  const auto numbers = part->column(0)->chunk(0)->data()->Copy();
+  numbers->buffers[1] = arrow::Buffer::FromVector(std::vector<int64_t>{2, 77});
+  const auto hidden = ValueOf(part->SetColumn(
+      0, part->field(0), std::make_shared<arrow::ChunkedArray>(arrow::MakeArray(numbers))));
+  CHECK(bytes_of(*hidden) == bytes_of(*part));
 }
 
 TEST_CASE("after a failed write nothing is committed") {

@@ -7,6 +7,7 @@
 #include <arrow/type.h>
 #include <arrow/util/compression.h>
 
+#include "table/canonical_array_internal.h"
 #include "table/file_internal.h"
 
 namespace gnomon::table::internal {
@@ -92,13 +93,23 @@ class IpcWriter : public FormatWriter {
 
   Status Write(const arrow::RecordBatch& batch) override {
     for (int64_t row = 0; row < batch.num_rows(); row += batch_rows_) {
-      GNOMON_RETURN_NOT_OK(writer_->WriteRecordBatch(*batch.Slice(row, batch_rows_)));
+      GNOMON_RETURN_NOT_OK(WriteRows(*batch.Slice(row, batch_rows_)));
     }
     return Status::OK();
   }
   Status Finish() override { return writer_->Close(); }
 
  private:
+  // The format takes memory as it is: what the rows were a part of would be in the file.
+  Status WriteRows(const arrow::RecordBatch& rows) {
+    arrow::ArrayVector columns;
+    for (const auto& column : rows.columns()) {
+      GNOMON_ASSIGN_OR_RETURN(columns.emplace_back(), CanonicalArray(column));
+    }
+    return writer_->WriteRecordBatch(
+        *arrow::RecordBatch::Make(rows.schema(), rows.num_rows(), std::move(columns)));
+  }
+
   std::shared_ptr<arrow::ipc::RecordBatchWriter> writer_;
   int64_t batch_rows_;
 };
