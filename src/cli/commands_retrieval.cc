@@ -4,9 +4,11 @@
 #include <arrow/array.h>
 #include <arrow/record_batch.h>
 
+#include "base/memory.h"
 #include "base/text.h"
 #include "base/time.h"
 #include "cli/commands.h"
+#include "dataset/distributed/distributed.h"
 #include "feature_server/feature_server.h"
 #include "net/json.h"
 #include "net/json_columns.h"
@@ -27,6 +29,7 @@ struct RetrievalFlags {
   std::string as_of;
   bool filter_by_created = false;
   bool explain = false;
+  bool stats = false;
   std::string save_as;
   bool overwrite = false;
 };
@@ -65,6 +68,36 @@ Result<std::unique_ptr<feature::RetrievalJob>> MakeJob(const feature::FeatureSto
   return store.GetHistoricalFeatures(RequestOf(flags), start, end, options);
 }
 
+std::string FormatSteps(const feature::RetrievalStats& stats) {
+  std::string text;
+  for (const auto& [step, spent] : stats.seconds)
+    text += Concat(step, ": ", FormatSeconds(spent), "\n");
+  for (const auto& [view, strategy] : stats.joins) text += Concat(view, ": ", strategy, "\n");
+  if (stats.spilled_bytes > 0) text += Concat("spilled ", FormatBytes(stats.spilled_bytes), "\n");
+  text += dataset::FormatStats(stats.stages);
+  if (!text.empty()) text.pop_back();
+  return text;
+}
+
+void AddStages(const dataset::DistributedStats& work, net::JsonWriter* json) {
+  json->Key("operators").BeginArray();
+  for (const dataset::OperatorStats& each : work.operators) {
+    json->BeginObject().Key("name").String(each.name).Key("details").String(each.details);
+    json->Key("depth").Int(each.depth).Key("rows").Int(each.rows).Key("bytes").Int(each.bytes);
+    json->Key("seconds").Double(each.seconds).Key("spilled_bytes").Int(each.spilled_bytes);
+    json->Key("tasks").Int(each.tasks).Key("longest_seconds").Double(each.longest_seconds);
+    json->EndObject();
+  }
+  json->EndArray().Key("stages").BeginArray();
+  for (const runtime::StageStats& stage : work.stages) {
+    json->BeginObject().Key("name").String(stage.name).Key("tasks").Int(stage.partitions);
+    json->Key("rows").Int(stage.rows).Key("bytes").Int(stage.bytes);
+    json->Key("seconds").Double(stage.seconds).Key("spilled_bytes").Int(stage.spilled_bytes);
+    json->Key("longest_seconds").Double(stage.longest_seconds).EndObject();
+  }
+  json->EndArray();
+}
+
 Status GetHistorical(Session& session, const RetrievalFlags& flags) {
   GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
   GNOMON_ASSIGN_OR_RETURN(auto job, MakeJob(*store, flags));
@@ -100,6 +133,7 @@ Status GetHistorical(Session& session, const RetrievalFlags& flags) {
                  flags.save_as.empty()
                      ? ""
                      : Concat("\nsaved as ", flags.save_as, ", fingerprint ", fingerprint)));
+    if (flags.stats) Print(FormatSteps(stats));
     return Status::OK();
   }
   std::string out;
@@ -114,7 +148,9 @@ Status GetHistorical(Session& session, const RetrievalFlags& flags) {
   for (const auto& [step, spent] : stats.seconds) json.Key(step).Double(spent);
   json.EndObject().Key("joins").BeginObject();
   for (const auto& [view, strategy] : stats.joins) json.Key(view).String(strategy);
-  json.EndObject().Key("spilled_bytes").Int(stats.spilled_bytes).EndObject();
+  json.EndObject().Key("spilled_bytes").Int(stats.spilled_bytes);
+  if (flags.stats) AddStages(stats.stages, &json);
+  json.EndObject();
   Print(out);
   return Status::OK();
 }
@@ -200,6 +236,7 @@ void AddRetrievalCommands(CLI::App& app, Action* action) {
   historical->add_flag("--overwrite", flags->overwrite, "Replace a saved dataset of that name")
       ->needs(save_as);
   historical->add_flag("--explain", flags->explain, "Print the plan instead of running it");
+  historical->add_flag("--stats", flags->stats, "Print what each step did");
   historical->callback(
       [=] { *action = [flags](Session& session) { return GetHistorical(session, *flags); }; });
 

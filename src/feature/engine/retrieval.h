@@ -11,6 +11,7 @@
 #include "base/context.h"
 #include "base/error.h"
 #include "dataset/asof/asof_strategy.h"
+#include "dataset/distributed/distributed.h"
 #include "feature/offline/offline_store.h"
 #include "feature/plan/feature_plan.h"
 #include "table/partitioned_table.h"
@@ -43,6 +44,8 @@ struct RetrievalStats {
   std::vector<std::pair<std::string, double>> seconds;     ///< by step
   std::vector<std::pair<std::string, std::string>> joins;  ///< view, how it was joined and why
   int64_t spilled_bytes = 0;
+  /// Of a retrieval as stages: what each node of its plan did, and each stage.
+  dataset::DistributedStats stages = {};
 };
 
 /// The name of the entity rows' time column: `event_timestamp` when there is one, else the only

@@ -92,13 +92,15 @@ Result<dataset::Plan> LowerOrLeave(const Context& context, const FeaturePlan& pl
   return Error(ErrorKind::kUnsupported, lowered.status().message());
 }
 
-/// How often a plan reads sources.
-int64_t CountScans(const dataset::Plan& plan) {
-  const bool is_source = std::holds_alternative<dataset::ScanSpec>(plan->spec()) ||
-                         std::holds_alternative<dataset::ExternalSpec>(plan->spec());
-  int64_t scans = is_source ? 1 : 0;
-  for (const dataset::Plan& input : plan->inputs()) scans += CountScans(input);
-  return scans;
+/// Adds what the operators of a plan did: which of them read sources, and how many rows.
+void AddWork(const dataset::DistributedStats& work, RetrievalStats* stats) {
+  for (const dataset::OperatorStats& each : work.operators) {
+    if (each.name != "scan" && each.name != "external") continue;
+    stats->scans += 1;
+    stats->source_rows += each.rows;
+  }
+  stats->spilled_bytes += work.spilled_bytes();
+  stats->stages = work;
 }
 
 Result<std::shared_ptr<arrow::Table>> RunStages(const Context& context, runtime::Backend& backend,
@@ -108,8 +110,10 @@ Result<std::shared_ptr<arrow::Table>> RunStages(const Context& context, runtime:
                                                 const RetrievalOptions& options,
                                                 RetrievalStats* stats) {
   const double start = MonotonicSeconds();
-  GNOMON_ASSIGN_OR_RETURN(const auto result, dataset::ExecuteDistributed(context, backend, lowered,
-                                                                         DistributionOf(options)));
+  dataset::DistributionOptions distribution = DistributionOf(options);
+  distribution.name = "retrieval";
+  GNOMON_ASSIGN_OR_RETURN(const auto result,
+                          dataset::ExecuteDistributed(context, backend, lowered, distribution));
   arrow::RecordBatchVector batches;
   while (true) {
     GNOMON_ASSIGN_OR_RETURN(auto batch, result->Next());
@@ -120,7 +124,7 @@ Result<std::shared_ptr<arrow::Table>> RunStages(const Context& context, runtime:
     GNOMON_ASSIGN_OR_RETURN(const std::string time, EventTimestampColumn(*entity_rows.schema()));
     stats->entity_rows = entity_rows.num_rows();
     stats->null_key_rows = CountNullKeys(plan, entity_rows, time);
-    stats->scans += CountScans(lowered);
+    AddWork(result->work(), stats);
     stats->seconds.emplace_back("stages", MonotonicSeconds() - start);
     if (stats->null_key_rows > 0) {
       LogWarning("feature",
