@@ -98,6 +98,17 @@ TEST_CASE("asked columns and rows of a query come by their mapped names") {
       TableOf({{"ten", arrow::int64()}}, "[[10]]"));
 }
 
+TEST_CASE("the rows of a query lie in a file, not in the process's memory") {
+  const Fixture fixture;
+  const int64_t before = arrow::default_memory_pool()->bytes_allocated();
+  const auto rows = ValueOf(fixture.store->Query(
+      {}, "SELECT i, 'text ' || i AS t FROM generate_series(1, 100000) AS i ORDER BY i DESC"));
+  CHECK(rows->num_rows() == 100'000);
+  CHECK(ValueOf(rows->column(0)->GetScalar(0))->ToString() == "100000");
+  CHECK(ValueOf(rows->column(1)->GetScalar(99'999))->ToString() == "text 1");
+  CHECK(arrow::default_memory_pool()->bytes_allocated() - before < 100'000);
+}
+
 TEST_CASE("what is wrong with a PostgreSQL source is an error that names it") {
   Fixture fixture(kSales);
   CHECK_ERROR(fixture.Read({.columns = {"idd"}}), ErrorKind::kNotFound, "did you mean 'id'");

@@ -78,8 +78,8 @@ class OfflineStore {
   /// `required_columns` is kUser. Rows of a database are those of one moment.
   virtual Result<std::shared_ptr<table::PartitionedTable>> Open(
       const Context& context, const DataSource& source, const ScanOptions& options) const = 0;
-  /// The rows of a SELECT in the order that it gives them, in memory. kUnsupported where
-  /// `offline_store` names no database.
+  /// The rows of a SELECT in the order that it gives them, in a mapped unnamed file rather than the
+  /// process's memory. kUnsupported where `offline_store` names no database.
   virtual Result<std::shared_ptr<arrow::Table>> Query(const Context& context,
                                                       const std::string& query) const {
     GNOMON_RETURN_NOT_OK(context.Check());

@@ -123,13 +123,14 @@ class PostgresOfflineStore : public OfflineStore {
       GNOMON_ASSIGN_OR_RETURN(
           auto reader,
           sql::PostgresBatchReader::Open(context, connection, BracketedQuery(query), columns));
-      arrow::RecordBatchVector batches;
+      GNOMON_ASSIGN_OR_RETURN(auto file, runtime::SpillFile::Create(reader.schema()));
       for (;;) {
-        GNOMON_ASSIGN_OR_RETURN(auto batch, reader.Next());
+        GNOMON_ASSIGN_OR_RETURN(const auto batch, reader.Next());
         if (batch == nullptr) break;
-        batches.push_back(std::move(batch));
+        GNOMON_RETURN_NOT_OK(file.Write(*batch));
       }
-      return arrow::Table::FromRecordBatches(reader.schema(), batches).Value(&rows);
+      GNOMON_ASSIGN_OR_RETURN(const auto stored, file.Read());
+      return stored->ToTable().Value(&rows);
     };
     GNOMON_RETURN_NOT_OK(pool_.Run(context, read));
     return rows;
