@@ -12,6 +12,7 @@
 #include <arrow/table.h>
 #include <arrow/type.h>
 
+#include "base/memory.h"
 #include "base/text.h"
 #include "dataset/dataset.h"
 #include "feature/engine/row_partitions.h"
@@ -112,17 +113,13 @@ Status Store(const Context& context, const std::shared_ptr<arrow::Schema>& schem
   while (true) {
     GNOMON_ASSIGN_OR_RETURN(const auto batch, execution->Next());
     if (batch == nullptr) break;
-    const std::vector<int32_t> all(static_cast<size_t>(batch->num_rows()), 0);
-    GNOMON_RETURN_NOT_OK(kept.Add(position++, batch->columns(), all));
+    GNOMON_RETURN_NOT_OK(kept.AddBatch(position++, *batch));
   }
   for (const dataset::OperatorStats& stats : execution->Stats())
     rows->spilled_bytes += stats.spilled_bytes;
   GNOMON_RETURN_NOT_OK(kept.Finish());
   rows->spilled_bytes += kept.spilled_bytes();
-  arrow::RecordBatchVector batches;
-  for (int64_t i = 0; i < kept.num_batches(); ++i)
-    batches.push_back(kept.TakeBatch(i, &rows->memory));
-  return arrow::Table::FromRecordBatches(schema, batches).Value(&rows->table);
+  return kept.TakeTable(&rows->memory).Value(&rows->table);
 }
 
 }  // namespace
@@ -167,7 +164,12 @@ Result<DistinctRows> DistinctEntityRows(const Context& context, const FeaturePla
     return std::make_unique<RowsOfViews>(context, plan, std::move(streams), nanos,
                                          schema->field_names());
   };
-  GNOMON_ASSIGN_OR_RETURN(const auto execution, DistinctByTime(schema).Stream(context, options));
+  // Half for the operators, which hold batches beyond what they count.
+  MemoryBudget half("distinct keys and times",
+                    context.memory == nullptr ? 0 : context.memory->limit() / 2, context.memory);
+  Context operators = context;
+  operators.memory = &half;
+  GNOMON_ASSIGN_OR_RETURN(const auto execution, DistinctByTime(schema).Stream(operators, options));
   GNOMON_RETURN_NOT_OK(Store(context, schema, execution.get(), &distinct));
   return distinct;
 }

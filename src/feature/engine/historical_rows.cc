@@ -8,7 +8,6 @@
 #include <arrow/record_batch.h>
 #include <arrow/table.h>
 #include <arrow/type.h>
-#include <arrow/util/byte_size.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -21,7 +20,7 @@
 #include "feature/engine/plain_views.h"
 #include "feature/engine/retrieval.h"
 #include "feature/engine/shared_sources.h"
-#include "feature/engine/stage_retrieval.h"
+#include "feature/engine/stage_rows.h"
 #include "feature/engine/view_columns.h"
 #include "feature/engine/window_retrieval.h"
 #include "table/column.h"
@@ -338,38 +337,6 @@ Result<std::shared_ptr<arrow::RecordBatch>> StreamedRows::NextBlock() {
   return rows;
 }
 
-/// Stages take the entity rows as a table.
-Result<std::unique_ptr<HistoricalRows>> RowsOfStages(const Context& context,
-                                                     const FeaturePlan& plan,
-                                                     const OfflineStore& store,
-                                                     const table::PartitionedTable& entity_rows,
-                                                     const RetrievalOptions& options) {
-  MemoryReservation memory(context.memory);
-  std::vector<int> columns(static_cast<size_t>(entity_rows.schema()->num_fields()));
-  for (size_t i = 0; i < columns.size(); ++i) columns[i] = static_cast<int>(i);
-  arrow::RecordBatchVector batches;
-  for (int64_t partition = 0; partition < entity_rows.num_partitions(); ++partition) {
-    GNOMON_ASSIGN_OR_RETURN(const auto stream,
-                            entity_rows.Scan(context, partition, columns, kMostBlockRows));
-    while (true) {
-      GNOMON_ASSIGN_OR_RETURN(auto batch, stream->Next());
-      if (batch == nullptr) break;
-      GNOMON_ASSIGN_OR_RETURN(const int64_t bytes, arrow::util::ReferencedBufferSize(*batch));
-      GNOMON_RETURN_NOT_OK(
-          WithHint(WithContext(memory.Grow(bytes), "entity rows"),
-                   "isolation: process keeps the entity rows in memory; isolation: thread does "
-                   "not"));
-      batches.push_back(std::move(batch));
-    }
-  }
-  GNOMON_ASSIGN_OR_RETURN(auto table,
-                          arrow::Table::FromRecordBatches(entity_rows.schema(), batches));
-  RetrievalStats stats;
-  GNOMON_ASSIGN_OR_RETURN(
-      auto rows, RetrieveInProcesses(context, plan, store, std::move(table), options, &stats));
-  return RowsOfTable(std::move(rows), std::move(stats));
-}
-
 }  // namespace
 
 Result<std::unique_ptr<HistoricalRows>> OpenHistorical(
@@ -377,7 +344,7 @@ Result<std::unique_ptr<HistoricalRows>> OpenHistorical(
     std::shared_ptr<const table::PartitionedTable> entity_rows, const RetrievalOptions& options) {
   RetrievalStats stats;
   if (options.in_processes) {
-    auto rows = RowsOfStages(context, plan, store, *entity_rows, options);
+    auto rows = OpenInProcesses(context, plan, store, *entity_rows, options);
     if (rows.ok() || KindOf(rows.status()) != ErrorKind::kUnsupported) return rows;
     stats.joins.emplace_back("stages",
                              Concat("none, all in this process: ", rows.status().message()));

@@ -17,7 +17,11 @@
 #include "base/config.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "dataset/distributed/distributed.h"
 #include "feature/engine/retrieval.h"
+#include "feature/engine/stage_retrieval.h"
+#include "runtime/local/local_backend.h"
+#include "runtime/stage.h"
 #include "table/column.h"
 #include "table/file.h"
 #include "tests/support/status.h"
@@ -262,6 +266,34 @@ TEST_CASE("no memory limit changes a byte of what is retrieved without entity ro
       spilled += limited->stats.spilled_bytes > 0 ? 1 : 0;
     }
     CHECK((spilled > 0 || service == std::string("of_shops")));
+  }
+}
+
+TEST_CASE("rows that come from stages are counted, and spilled beyond half of the budget") {
+  const World& world = TheWorld();
+  const FeaturePlan plan = world.PlanOf("plain");
+  const auto expected =
+      ValueOf(RetrieveHistorical({}, plan, *world.offline, *world.entity_rows, {}, nullptr));
+  runtime::StageRegistry registry;
+  CHECK_OK(dataset::RegisterPlanStages(registry, nullptr));
+  for (const int64_t limit : {400 * kMiB, 4 * kMiB}) {
+    CAPTURE(limit);
+    MemoryBudget budget("test", limit);
+    Context context;
+    context.memory = &budget;
+    const auto threads = ValueOf(runtime::MakeLocalBackend(registry, {.max_workers = 2}));
+    RetrievalStats stats;
+    {
+      MemoryReservation memory(&budget);
+      const auto rows = ValueOf(RetrieveByStages(context, *threads, plan, *world.offline,
+                                                 world.entity_rows, {}, &stats, &memory));
+      CHECK_TABLE_EQ(rows, expected);
+      CHECK((stats.spilled_bytes > 0) == (limit == 4 * kMiB));
+      CHECK(memory.bytes() > 0);
+      CHECK(memory.bytes() <= limit / 2);
+      CHECK(budget.used() == memory.bytes());
+    }
+    CHECK(budget.used() == 0);
   }
 }
 

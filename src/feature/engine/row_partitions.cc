@@ -6,6 +6,7 @@
 #include <arrow/array.h>
 #include <arrow/chunked_array.h>
 #include <arrow/record_batch.h>
+#include <arrow/table.h>
 #include <arrow/type.h>
 #include <arrow/util/byte_size.h>
 
@@ -58,6 +59,11 @@ Status RowPartitions::Add(int64_t position, arrow::ArrayVector columns,
   GNOMON_ASSIGN_OR_RETURN(Chunk chunk, MakeChunk(position, std::move(columns), partition_of_row));
   if (chunk.offsets.back() == 0) return Status::OK();
   return Keep(std::move(chunk));
+}
+
+Status RowPartitions::AddBatch(int64_t position, const arrow::RecordBatch& batch) {
+  const std::vector<int32_t> all(static_cast<size_t>(batch.num_rows()), 0);
+  return Add(position, batch.columns(), all);
 }
 
 bool RowPartitions::TakeSpare(int64_t bytes) {
@@ -162,6 +168,12 @@ std::shared_ptr<arrow::RecordBatch> RowPartitions::TakeBatch(int64_t number,
   memory_.Shrink(bytes);
   static_cast<void>(memory->TryGrow(bytes));
   return arrow::RecordBatch::Make(schema_, chunk.offsets.back(), std::move(columns));
+}
+
+Result<std::shared_ptr<arrow::Table>> RowPartitions::TakeTable(MemoryReservation* memory) {
+  arrow::RecordBatchVector batches;
+  for (int64_t i = 0; i < num_batches(); ++i) batches.push_back(TakeBatch(i, memory));
+  return arrow::Table::FromRecordBatches(schema_, batches);
 }
 
 }  // namespace gnomon::feature

@@ -30,6 +30,8 @@ class RowPartitions {
   /// left out.
   Status Add(int64_t position, arrow::ArrayVector columns,
              std::span<const int32_t> partition_of_row);
+  /// Of one partition only: all rows of a batch.
+  Status AddBatch(int64_t position, const arrow::RecordBatch& batch);
   /// No more rows come.
   Status Finish();
 
@@ -50,6 +52,8 @@ class RowPartitions {
   /// rows are none), in the order of the positions. Each may be taken once.
   int64_t num_batches() const { return static_cast<int64_t>(chunks_.size()); }
   std::shared_ptr<arrow::RecordBatch> TakeBatch(int64_t number, MemoryReservation* memory);
+  /// All of them as a table, part of which may lie in the mapped file.
+  Result<std::shared_ptr<arrow::Table>> TakeTable(MemoryReservation* memory);
 
  private:
   struct Chunk {

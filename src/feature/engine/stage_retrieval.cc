@@ -14,6 +14,7 @@
 #include "dataset/distributed/distributed.h"
 #include "feature/engine/database_rows.h"
 #include "feature/engine/retrieval_plan.h"
+#include "feature/engine/row_partitions.h"
 #include "runtime/local/local_backend.h"
 #include "runtime/stage.h"
 
@@ -108,23 +109,25 @@ Result<std::shared_ptr<arrow::Table>> RunStages(const Context& context, runtime:
                                                 const dataset::Plan& lowered,
                                                 const arrow::Table& entity_rows,
                                                 const RetrievalOptions& options,
-                                                RetrievalStats* stats) {
+                                                RetrievalStats* stats, MemoryReservation* memory) {
   const double start = MonotonicSeconds();
   dataset::DistributionOptions distribution = DistributionOf(options);
   distribution.name = "retrieval";
   GNOMON_ASSIGN_OR_RETURN(const auto result,
                           dataset::ExecuteDistributed(context, backend, lowered, distribution));
-  arrow::RecordBatchVector batches;
-  while (true) {
-    GNOMON_ASSIGN_OR_RETURN(auto batch, result->Next());
+  RowPartitions rows(context, result->schema(), 1, options.join.spill_folder);
+  for (int64_t position = 0;; ++position) {
+    GNOMON_ASSIGN_OR_RETURN(const auto batch, result->Next());
     if (batch == nullptr) break;
-    batches.push_back(std::move(batch));
+    GNOMON_RETURN_NOT_OK(rows.AddBatch(position, *batch));
   }
+  GNOMON_RETURN_NOT_OK(rows.Finish());
   if (stats != nullptr) {
     GNOMON_ASSIGN_OR_RETURN(const std::string time, EventTimestampColumn(*entity_rows.schema()));
     stats->entity_rows = entity_rows.num_rows();
     stats->null_key_rows = CountNullKeys(plan, entity_rows, time);
     AddWork(result->work(), stats);
+    stats->spilled_bytes += rows.spilled_bytes();
     stats->seconds.emplace_back("stages", MonotonicSeconds() - start);
     if (stats->null_key_rows > 0) {
       LogWarning("feature",
@@ -134,7 +137,8 @@ Result<std::shared_ptr<arrow::Table>> RunStages(const Context& context, runtime:
     stats->joins.emplace_back("stages", Concat(result->stats().tasks, " tasks, ",
                                                result->stats().rows, " rows in their blocks"));
   }
-  return arrow::Table::FromRecordBatches(result->schema(), batches);
+  MemoryReservation not_kept(context.memory);
+  return rows.TakeTable(memory == nullptr ? &not_kept : memory);
 }
 
 }  // namespace
@@ -142,16 +146,16 @@ Result<std::shared_ptr<arrow::Table>> RunStages(const Context& context, runtime:
 Result<std::shared_ptr<arrow::Table>> RetrieveByStages(
     const Context& context, runtime::Backend& backend, const FeaturePlan& plan,
     const OfflineStore& store, const std::shared_ptr<arrow::Table>& entity_rows,
-    const RetrievalOptions& options, RetrievalStats* stats) {
+    const RetrievalOptions& options, RetrievalStats* stats, MemoryReservation* memory) {
   GNOMON_ASSIGN_OR_RETURN(const dataset::Plan lowered,
                           LowerRetrieval(context, plan, store, entity_rows, options));
-  return RunStages(context, backend, plan, lowered, *entity_rows, options, stats);
+  return RunStages(context, backend, plan, lowered, *entity_rows, options, stats, memory);
 }
 
 Result<std::shared_ptr<arrow::Table>> RetrieveInProcesses(
     const Context& context, const FeaturePlan& plan, const OfflineStore& store,
     const std::shared_ptr<arrow::Table>& entity_rows, const RetrievalOptions& options,
-    RetrievalStats* stats) {
+    RetrievalStats* stats, MemoryReservation* memory) {
   GNOMON_ASSIGN_OR_RETURN(const dataset::Plan lowered,
                           LowerOrLeave(context, plan, store, entity_rows, options));
   runtime::StageRegistry registry;
@@ -166,7 +170,7 @@ Result<std::shared_ptr<arrow::Table>> RetrieveInProcesses(
                                  .memory = context.memory,
                                  .worker_command = WorkerCommand(*plan.definitions, options),
                                  .access = std::move(access)}));
-  return RunStages(context, *backend, plan, lowered, *entity_rows, options, stats);
+  return RunStages(context, *backend, plan, lowered, *entity_rows, options, stats, memory);
 }
 
 std::string ExplainStages(const Context& context, const FeaturePlan& plan,
