@@ -14,6 +14,7 @@
 #include "dataset/distributed/distributed.h"
 #include "dataset/extension_functions.h"
 #include "feature/engine/database_rows.h"
+#include "feature/engine/online_sink.h"
 #include "feature/store/plugin_extensions.h"
 #include "runtime/local/worker.h"
 #include "runtime/stage.h"
@@ -51,6 +52,7 @@ Status Work(const WorkerFlags& flags) {
   GNOMON_ASSIGN_OR_RETURN(dataset::PlanExtensions extensions, LoadPlugins(flags));
   runtime::StageRegistry registry;
   GNOMON_RETURN_NOT_OK(feature::RegisterDatabaseSources(registry, &extensions));
+  GNOMON_RETURN_NOT_OK(feature::RegisterOnlineSink(registry, &extensions));
   GNOMON_RETURN_NOT_OK(dataset::RegisterPlanStages(registry, nullptr, &extensions));
   return runtime::RunWorker(registry, flags.socket);
 }

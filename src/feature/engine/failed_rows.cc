@@ -74,6 +74,14 @@ void FailedRows::Merge(const FailedRows& other) {
   }
 }
 
+FailedRows FailedRows::Of(int64_t count, std::vector<std::string> examples, Status first) {
+  FailedRows failed;
+  failed.count_ = count;
+  failed.examples_ = std::move(examples);
+  failed.first_ = std::move(first);
+  return failed;
+}
+
 Status FailedRows::ToStatus() const {
   if (count_ == 0) return Status::OK();
   const auto more = count_ - static_cast<int64_t>(examples_.size());

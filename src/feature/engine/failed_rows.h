@@ -24,8 +24,13 @@ class FailedRows {
   /// `row`: as a person finds it, "driver_id = 7".
   void Add(const std::string& row, const Status& why);
   void Merge(const FailedRows& other);
+  /// As another process has counted them.
+  static FailedRows Of(int64_t count, std::vector<std::string> examples, Status first);
 
   int64_t count() const { return count_; }
+  const std::vector<std::string>& examples() const { return examples_; }
+  /// Of the first row; OK without rows.
+  const Status& first() const { return first_; }
   bool full() const { return count_ >= kMostCounted; }
   /// "3 rows cannot be written: driver_id = 7: why; ...", of the first one's kind and with its
   /// hint. OK without rows.

@@ -1,10 +1,8 @@
 #include "feature/engine/latest_materialization.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
-#include <arrow/array.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 #include <arrow/util/byte_size.h>
@@ -12,14 +10,12 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "feature/engine/derived_columns.h"
-#include "pit/time_unit.h"
-#include "table/column.h"
+#include "feature/engine/latest_rows.h"
 #include "table/row_bytes.h"
 
 namespace gnomon::feature {
 namespace {
 
-constexpr int64_t kMicro = 1000;  ///< nanoseconds
 constexpr int64_t kMostBlockRows = 8 * kOnlineBatchRows;
 /// Guessed width of an encoded key.
 constexpr int64_t kKeyWidth = table::kGuessedValueBytes;
@@ -93,12 +89,7 @@ Result<std::optional<OnlineBlock>> LatestMaterialization::NextBlock() {
   GNOMON_RETURN_NOT_OK(block.memory.Grow(static_cast<int64_t>(count) * row_bytes_));
   const auto wanted = std::span(rows).subspan(next_row_, count);
   next_row_ += count;
-  Status added = AddRows(wanted, &block);
-  if (IsOfOneRow(added)) {
-    GNOMON_ASSIGN_OR_RETURN(const auto writable, FindWritable(wanted, &block.failed));
-    added = AddRows(writable, &block);
-  }
-  GNOMON_RETURN_NOT_OK(added);
+  GNOMON_RETURN_NOT_OK(FillWith(wanted, &block));
   const int64_t bytes = arrow::util::TotalBufferSize(*block.values) +
                         static_cast<int64_t>(block.key_bytes.capacity()) +
                         static_cast<int64_t>(count) * kKeyWidth;
@@ -107,88 +98,25 @@ Result<std::optional<OnlineBlock>> LatestMaterialization::NextBlock() {
   return block;
 }
 
-/// Puts the rows in place of what the block has.
-Status LatestMaterialization::AddRows(std::span<const NewestRow> rows, OnlineBlock* block) const {
+Status LatestMaterialization::FillWith(std::span<const NewestRow> wanted,
+                                       OnlineBlock* block) const {
   std::vector<int64_t> numbers;
-  block->key_bytes.clear();
-  block->key_ends.clear();
-  block->event_times.clear();
-  block->created_times.clear();
-  for (const NewestRow& row : rows) {
+  LatestRows rows;
+  for (const NewestRow& row : wanted) {
     numbers.push_back(row.number);
-    // Rounded up, so that "not after t" holds for microseconds exactly when it holds for the time.
-    block->event_times.push_back(
-        pit::CeilToUnit(pit::ToNanos(row.time, source_.time_unit()), kMicro));
-    const bool created = row.created != std::numeric_limits<int64_t>::min();
-    block->created_times.push_back(
-        created ? pit::FloorToUnit(pit::ToNanos(row.created, source_.created_unit()), kMicro)
-                : row.created);
+    rows.event_times.push_back(EventMicros(row.time, source_.time_unit()));
+    rows.created_times.push_back(
+        source_.created() < 0 ? row.created : CreatedMicros(row.created, source_.created_unit()));
   }
-  GNOMON_RETURN_NOT_OK(AddKeys(numbers, block));
-  return AddFeatures(numbers, block);
-}
-
-/// The rows whose key and features have the view's types; the others go to `failed`.
-Result<std::vector<NewestRow>> LatestMaterialization::FindWritable(std::span<const NewestRow> rows,
-                                                                   FailedRows* failed) const {
-  std::vector<int64_t> numbers;
-  for (const NewestRow& row : rows) numbers.push_back(row.number);
-  GNOMON_ASSIGN_OR_RETURN(const auto keys,
-                          GatherViewRows(context_, source_, source_.keys(), numbers));
-  GNOMON_ASSIGN_OR_RETURN(const auto columns,
-                          GatherViewRows(context_, source_, features_, numbers));
-  std::vector<Status> why(rows.size());
-  for (size_t i = 0; i < columns.size(); ++i) {
-    const Field& field = source_.view().schema[i];
-    GNOMON_RETURN_NOT_OK(FindUncastable(source_.view(), field.name, columns[i], field.dtype, &why));
-  }
-  std::vector<NewestRow> writable;
-  std::string key;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    key.clear();
-    const Status encoded = encoder_.Encode(keys, static_cast<int64_t>(i), &key).status();
-    if (!encoded.ok()) {
-      failed->Add(PlaceOf(numbers[i]), encoded);
-    } else if (!why[i].ok()) {
-      failed->Add(DescribeEntityKey(key), why[i]);
-    } else {
-      writable.push_back(rows[i]);
-    }
-  }
-  return writable;
-}
-
-Status LatestMaterialization::AddKeys(std::span<const int64_t> numbers, OnlineBlock* block) const {
-  GNOMON_ASSIGN_OR_RETURN(const auto keys,
-                          GatherViewRows(context_, source_, source_.keys(), numbers));
-  for (size_t i = 0; i < numbers.size(); ++i) {
-    const auto row = static_cast<int64_t>(i);
-    const Status encoded = encoder_.Encode(keys, row, &block->key_bytes).status();
-    if (!encoded.ok()) return WithContext(encoded, PlaceOf(numbers[i]));
-    block->key_ends.push_back(block->key_bytes.size());
-  }
-  return Status::OK();
+  GNOMON_ASSIGN_OR_RETURN(rows.keys, GatherViewRows(context_, source_, source_.keys(), numbers));
+  GNOMON_ASSIGN_OR_RETURN(rows.features, GatherViewRows(context_, source_, features_, numbers));
+  const auto place_of = [&](int64_t row) { return PlaceOf(numbers[static_cast<size_t>(row)]); };
+  return FillBlock(source_.view(), encoder_, rows, place_of, block);
 }
 
 std::string LatestMaterialization::PlaceOf(int64_t number) const {
   const int64_t row = FirstRowOf(*source_.table(), number >> 32) + (number & 0xffff'ffff);
   return Concat("row ", row, " of data source ", Quoted(source_.source().name));
-}
-
-Status LatestMaterialization::AddFeatures(std::span<const int64_t> numbers,
-                                          OnlineBlock* block) const {
-  GNOMON_ASSIGN_OR_RETURN(auto columns, GatherViewRows(context_, source_, features_, numbers));
-  const FeatureView& view = source_.view();
-  arrow::FieldVector fields;
-  for (size_t i = 0; i < columns.size(); ++i) {
-    const Field& field = view.schema[i];
-    GNOMON_ASSIGN_OR_RETURN(columns[i],
-                            CastSourceColumn(view, field.name, columns[i], field.dtype));
-    fields.push_back(arrow::field(field.name, columns[i]->type()));
-  }
-  block->values = arrow::RecordBatch::Make(
-      arrow::schema(std::move(fields)), static_cast<int64_t>(numbers.size()), std::move(columns));
-  return Status::OK();
 }
 
 }  // namespace gnomon::feature

@@ -10,7 +10,6 @@
 #include "base/context.h"
 #include "base/error.h"
 #include "feature/definition/definition.h"
-#include "feature/engine/failed_rows.h"
 #include "feature/engine/materialization.h"
 #include "feature/engine/newest_rows.h"
 #include "feature/engine/shared_sources.h"
@@ -49,11 +48,7 @@ class LatestMaterialization : public ViewBlocks {
   LatestMaterialization(const Context& context, ViewSource source, EntityKeyEncoder encoder)
       : context_(context), source_(std::move(source)), encoder_(std::move(encoder)) {}
   int64_t BlockRows() const;
-  Status AddRows(std::span<const NewestRow> rows, OnlineBlock* block) const;
-  Result<std::vector<NewestRow>> FindWritable(std::span<const NewestRow> rows,
-                                              FailedRows* failed) const;
-  Status AddFeatures(std::span<const int64_t> numbers, OnlineBlock* block) const;
-  Status AddKeys(std::span<const int64_t> numbers, OnlineBlock* block) const;
+  Status FillWith(std::span<const NewestRow> wanted, OnlineBlock* block) const;
   /// Where a person finds a row.
   std::string PlaceOf(int64_t number) const;
 

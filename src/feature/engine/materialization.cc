@@ -13,20 +13,17 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "base/text.h"
-#include "feature/engine/bounded_commits.h"
 #include "feature/engine/failed_rows.h"
 #include "feature/engine/latest_materialization.h"
 #include "feature/engine/online_blocks.h"
+#include "feature/engine/online_writing.h"
 #include "feature/engine/retrieval.h"
 #include "feature/engine/view_blocks.h"
 #include "feature/engine/window_materialization.h"
 #include "feature/online/online_reader.h"
 
 namespace gnomon::feature {
-namespace {
 
-/// Keeps the rows of the interval in the view's sink, as one part that a repeated run replaces. The
-/// rows of a window view are its aggregates at the times of its events.
 Status WriteSink(const Context& context, const Definitions& definitions, const FeatureView& view,
                  const OfflineStore& offline, int64_t start, int64_t end) {
   const DataSource* sink = definitions.FindDataSource(view.sink_source);
@@ -47,35 +44,6 @@ Status WriteSink(const Context& context, const Definitions& definitions, const F
       offline.Append(context, *sink, Concat(view.name, "_", start, "_", end), *rows));
   return FaultPoint("materialize.after_sink", context.stop);
 }
-
-/// Writes the blocks in commits; returns how many rows there are now. After a row that cannot be
-/// written the others are only tried.
-Result<int64_t> WriteAll(const Context& context, OnlineStore& online, const OnlineTable& table,
-                         int64_t end, int64_t skip_rows, const NextOnlineBlock& next,
-                         const MaterializationOptions& options, ProgressPhase* phase) {
-  BoundedCommits commits(context, online, table, options);
-  GNOMON_RETURN_NOT_OK(commits.Begin());
-  if (options.failure != nullptr) options.failure->began_to_write = true;
-  FailedRows failed;
-  const auto write = [&](const OnlineRows& rows) -> Status {
-    if (failed.count() == 0) {
-      const Status written = commits.Write(rows);
-      if (!IsOfOneRow(written)) return written;
-    }
-    commits.Abandon();
-    return FindUnwritable(context, online, table, rows, &failed);
-  };
-  const Status written =
-      WriteBlocks(context, next, end, skip_rows,
-                  std::min(kOnlineBatchRows, options.rows_per_commit), write, &failed, phase);
-  if (options.failure != nullptr) options.failure->failed_rows = failed.count();
-  GNOMON_RETURN_NOT_OK(failed.ToStatus());
-  GNOMON_RETURN_NOT_OK(written);
-  GNOMON_RETURN_NOT_OK(commits.Finish());
-  return commits.rows();
-}
-
-}  // namespace
 
 SharedMaterialization::SharedMaterialization(const Context& context, const Definitions& definitions,
                                              const std::string& project,
@@ -211,9 +179,12 @@ Result<MaterializationResult> SharedMaterialization::WriteOne(
                       "keys");
   GNOMON_RETURN_NOT_OK(FaultPoint("materialize.before_write", context_.stop));
   phase.Advance(committed_rows - skip_rows);
-  GNOMON_ASSIGN_OR_RETURN(result.rows, WriteAll(
-                                           context_, online, table, interval.end, skip_rows,
-                                           [&] { return blocks->NextBlock(); }, options, &phase));
+  FailedRows failed;
+  GNOMON_ASSIGN_OR_RETURN(result.rows,
+                          WriteOnline(
+                              context_, online, table, interval.end, skip_rows,
+                              [&] { return blocks->NextBlock(); }, options, &failed, &phase));
+  GNOMON_RETURN_NOT_OK(failed.ToStatus());
   result.scans = std::exchange(scans_, 0);
   return result;
 }

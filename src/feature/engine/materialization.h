@@ -62,6 +62,11 @@ Result<MaterializationResult> MaterializeView(const Context& context,
                                               int64_t start, int64_t end,
                                               const MaterializationOptions& options = {});
 
+/// Keeps the rows of the interval in the view's sink, as one part that a repeated run replaces. The
+/// rows of a window view are its aggregates at the times of its events. REQUIRES: it has a sink.
+Status WriteSink(const Context& context, const Definitions& definitions, const FeatureView& view,
+                 const OfflineStore& offline, int64_t start, int64_t end);
+
 /// A view and the interval, as above.
 struct ViewInterval {
   const FeatureView* view = nullptr;

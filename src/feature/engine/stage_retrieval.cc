@@ -14,23 +14,13 @@
 #include "dataset/distributed/distributed.h"
 #include "feature/engine/database_rows.h"
 #include "feature/engine/retrieval_plan.h"
+#include "feature/engine/stage_workers.h"
 #include "feature/engine/row_partitions.h"
 #include "runtime/local/local_backend.h"
 #include "runtime/stage.h"
 
 namespace gnomon::feature {
 namespace {
-
-/// batch_engine's settings as those of a distributed plan. A job's partitions do not depend on the
-/// backend.
-dataset::DistributionOptions DistributionOf(const RetrievalOptions& options) {
-  const dataset::AsOfSettings& join = options.join;
-  dataset::DistributionOptions distribution;
-  distribution.num_partitions = NumPartitions(options);
-  distribution.partition_bytes = join.target_partition_size;
-  distribution.broadcast_bytes = join.enable_optimization ? join.broadcast_join_threshold : 0;
-  return distribution;
-}
 
 /// Rows with a null in a join key of some view, or without a time.
 int64_t CountNullKeys(const FeaturePlan& plan, const arrow::Table& entity_rows,
@@ -47,23 +37,6 @@ int64_t CountNullKeys(const FeaturePlan& plan, const arrow::Table& entity_rows,
   mark(time);
   for (const PlannedView& planned : plan.views) std::ranges::for_each(planned.entity_columns, mark);
   return std::ranges::count(is_null, true);
-}
-
-/// The command of a worker, with the plug-ins and what is to be found in them.
-std::vector<std::string> WorkerCommand(const Definitions& definitions,
-                                       const RetrievalOptions& options) {
-  std::vector<std::string> command = options.worker_command;
-  if (definitions.extensions == nullptr || options.plugins.empty()) return command;
-  if (command.empty()) command = {"/proc/self/exe", "worker", "--fd", "{fd}"};
-  for (size_t i = 0; i < options.plugins.size(); ++i) {
-    command.emplace_back("--plugin");
-    command.push_back(options.plugins[i]);
-    command.emplace_back("--plugin-id");
-    command.push_back(i < definitions.extensions->plugins.size()
-                          ? definitions.extensions->plugins[i].id
-                          : std::string());
-  }
-  return command;
 }
 
 /// Entity rows of the right columns, none of them.

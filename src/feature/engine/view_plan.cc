@@ -237,4 +237,14 @@ Result<Plan> ViewPlanner::RowsOf(const FeatureView& view, const std::vector<std:
   return MakeNode(dataset::FilterSpec{view.filter, functions}, {std::move(rows)});
 }
 
+Result<Plan> ViewPlanner::RowsWithoutTime(const FeatureView& view) const {
+  GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(definitions_, view));
+  if (view.is_derived() || source.type != "file") return Plan();
+  const ScanOptions options{
+      .columns = {source.timestamp_field}, .required_columns = {}, .time_range = {}};
+  GNOMON_ASSIGN_OR_RETURN(Plan rows, ScanFiles(view, source, options));
+  return MakeNode(dataset::FilterSpec{Concat(ColumnExpression(source.timestamp_field), " is null")},
+                  {std::move(rows)});
+}
+
 }  // namespace gnomon::feature

@@ -33,6 +33,10 @@ class ViewPlanner {
   Result<dataset::Plan> RowsOf(const FeatureView& view, const std::vector<std::string>& columns,
                                std::optional<int64_t> min, std::optional<int64_t> max) const;
 
+  /// The rows of files that have no time, as `time` and nothing else; null where none can come.
+  /// (What a database gives of a range has times, and so have rows of views.)
+  Result<dataset::Plan> RowsWithoutTime(const FeatureView& view) const;
+
  private:
   Result<dataset::Plan> Scan(const FeatureView& view, const DataSource& source,
                              const std::vector<std::string>& columns,

@@ -70,21 +70,6 @@ bool IsSinkOnly(const Definitions& definitions, const std::string& source) {
          std::ranges::find(views, source, &FeatureView::source) == views.end();
 }
 
-/// batch_engine of the repository as the joins' settings.
-RetrievalOptions WithEngine(RetrievalOptions options, const RepositoryConfig& config) {
-  const RepositoryConfig::BatchEngine& engine = config.batch_engine;
-  options.in_processes = engine.isolation == "process";
-  options.plugins = config.plugins;
-  constexpr int64_t kMebibyte = 1 << 20;
-  options.join.max_workers = engine.max_workers;
-  options.join.enable_optimization = engine.enable_optimization;
-  options.join.broadcast_join_threshold = engine.broadcast_join_threshold_mb * kMebibyte;
-  options.join.max_parallelism_multiplier = engine.max_parallelism_multiplier;
-  options.join.target_partition_size = engine.target_partition_size_mb * kMebibyte;
-  options.join.window_size_for_joins = engine.window_size_for_joins;
-  return options;
-}
-
 /// Said once for the process: the newest repository's section holds.
 void UseS3Of(const RepositoryConfig& config) {
   const RepositoryConfig::S3& s3 = config.s3;
@@ -132,6 +117,20 @@ using EntityTable = Result<std::shared_ptr<const table::PartitionedTable>>;
 constexpr const char* kEntityRows = "the entity rows";
 
 }  // namespace
+
+RetrievalOptions WithEngine(RetrievalOptions options, const RepositoryConfig& config) {
+  const RepositoryConfig::BatchEngine& engine = config.batch_engine;
+  options.in_processes = engine.isolation == "process";
+  options.plugins = config.plugins;
+  constexpr int64_t kMebibyte = 1 << 20;
+  options.join.max_workers = engine.max_workers;
+  options.join.enable_optimization = engine.enable_optimization;
+  options.join.broadcast_join_threshold = engine.broadcast_join_threshold_mb * kMebibyte;
+  options.join.max_parallelism_multiplier = engine.max_parallelism_multiplier;
+  options.join.target_partition_size = engine.target_partition_size_mb * kMebibyte;
+  options.join.window_size_for_joins = engine.window_size_for_joins;
+  return options;
+}
 
 FeatureStore::FeatureStore() : impl_(std::make_unique<Impl>()) {}
 FeatureStore::~FeatureStore() = default;

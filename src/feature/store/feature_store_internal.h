@@ -56,4 +56,7 @@ struct FeatureStore::Impl {
   }
 };
 
+/// batch_engine of the repository as the joins' settings.
+RetrievalOptions WithEngine(RetrievalOptions options, const RepositoryConfig& config);
+
 }  // namespace gnomon::feature

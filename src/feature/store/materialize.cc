@@ -8,9 +8,11 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "feature/engine/materialization.h"
+#include "feature/engine/stage_materialization.h"
 #include "feature/store/feature_store.h"
 #include "feature/store/feature_store_internal.h"
 #include "feature/store/materialization_job.h"
+#include "feature/store/materialization_stages_internal.h"
 
 namespace gnomon::feature {
 namespace {
@@ -113,8 +115,10 @@ class JobRun : public MaterializationRun {
   /// A view that is to be written.
   struct Turn {
     const FeatureView* view;
+    ViewInterval interval;
     ViewProgress* progress;
     std::string source;  ///< FingerprintOf, from before it was read
+    bool as_stages;      ///< in worker processes
   };
 
   Status Record(const Context& context) {
@@ -153,8 +157,9 @@ class JobRun : public MaterializationRun {
       std::string source = FingerprintOf(context, view);
       GNOMON_ASSIGN_OR_RETURN(const bool done, IsDone(context, view, *progress, source));
       if (done) continue;
-      turns.push_back({&view, progress, std::move(source)});
       intervals.push_back({&view, progress->interval.start, progress->interval.end});
+      const bool as_stages = RunsAsStages(context, impl_, *definitions_, intervals.back());
+      turns.push_back({&view, intervals.back(), progress, std::move(source), as_stages});
     }
     SharedMaterialization rows(context, *definitions_, impl_.config.project, std::move(intervals),
                                *impl_.offline, impl_.config.online_store.value_counts_mb << 20);
@@ -193,30 +198,36 @@ class JobRun : public MaterializationRun {
   }
 
   /// What the first rows of a view come from: its source, and the view as it is now. A view that is
-  /// materialized or applied otherwise meanwhile begins anew.
-  std::string PartFingerprint(const FeatureView& view, const std::string& source) const {
-    if (source.empty()) return {};
-    const ViewState state = impl_.registry->StateOf(view.name);
-    return Sha256Hex(Concat(source, " ", state.last_updated));
+  /// materialized or applied otherwise meanwhile begins anew, and so does one whose first rows were
+  /// written in another order: by stages, or not.
+  std::string PartFingerprint(const Turn& turn) const {
+    if (turn.source.empty()) return {};
+    const ViewState state = impl_.registry->StateOf(turn.view->name);
+    return Sha256Hex(
+        Concat(turn.source, " ", state.last_updated, turn.as_stages ? " as stages" : ""));
   }
 
   /// Leaves in `progress` the rows that an earlier run has committed and that need not be written
   /// once more.
-  Status KeepCommitted(const Context& context, const FeatureView& view, const std::string& source,
-                       ViewProgress* progress) const {
-    const std::string part = PartFingerprint(view, source);
+  Status KeepCommitted(const Context& context, const Turn& turn) const {
+    ViewProgress* const progress = turn.progress;
+    const std::string part = PartFingerprint(turn);
     bool kept = !progress->done && progress->rows > 0 && !part.empty() && progress->source == part;
     if (kept) {
-      GNOMON_ASSIGN_OR_RETURN(kept, Holds(context, view, progress->rows));
+      GNOMON_ASSIGN_OR_RETURN(kept, Holds(context, *turn.view, progress->rows));
     }
-    if (!kept && progress->rows > 0 && source.empty()) {
+    if (!kept && progress->rows > 0 && turn.source.empty()) {
       LogInfo("feature", "a view is begun anew: its source does not tell whether it has changed",
-              {{"job", job_.id}, {"view", view.name}});
+              {{"job", job_.id}, {"view", turn.view->name}});
     }
     if (!kept) progress->rows = 0;
     progress->done = false;
     progress->source = part;
-    return Status::OK();
+    return kept && turn.as_stages ? Status::OK() : ForgetStages(JournalOf(*turn.view));
+  }
+
+  std::string JournalOf(const FeatureView& view) const {
+    return StagesOf(impl_.config, job_.id, view).journal;
   }
 
   /// Goes on from the last commit when the online store went away during the next one. (What fits
@@ -227,7 +238,7 @@ class JobRun : public MaterializationRun {
     int64_t most_rows = 0;
     for (int attempts = 1;; ++attempts) {
       GNOMON_RETURN_NOT_OK(context.Check());
-      GNOMON_RETURN_NOT_OK(KeepCommitted(context, *turn.view, turn.source, progress));
+      GNOMON_RETURN_NOT_OK(KeepCommitted(context, turn));
       MaterializationFailure failure;
       const Status status = RunView(context, turn, views, place, &failure);
       job_.failed_rows += failure.failed_rows;
@@ -241,14 +252,30 @@ class JobRun : public MaterializationRun {
     }
   }
 
+  /// Of a view that runs as stages the order of rows is not known: what is committed is what this
+  /// run commits beside what is there.
+  Result<MaterializationResult> Write(const Context& context, const Turn& turn,
+                                      SharedMaterialization* views, size_t place,
+                                      const MaterializationOptions& options) {
+    if (turn.as_stages) {
+      MaterializationOptions staged = options;
+      staged.after_commit = [&](int64_t rows) {
+        return options.after_commit(options.committed_rows + rows);
+      };
+      return MaterializeInProcesses(context, *definitions_, impl_.config.project, turn.interval,
+                                    *impl_.offline, staged,
+                                    StagesOf(impl_.config, job_.id, *turn.view));
+    }
+    return views->Write(place, *impl_.online, options);
+  }
+
   Status RunView(const Context& context, const Turn& turn, SharedMaterialization* views,
                  size_t place, MaterializationFailure* failure) {
     const FeatureView& view = *turn.view;
     ViewProgress* const progress = turn.progress;
-    const RepositoryConfig& config = impl_.config;
     const MaterializationOptions options = {
-        .value_count_bytes = config.online_store.value_counts_mb << 20,
-        .rows_per_commit = config.rows_per_commit,
+        .value_count_bytes = impl_.config.online_store.value_counts_mb << 20,
+        .rows_per_commit = impl_.config.rows_per_commit,
         .committed_rows = progress->rows,
         .after_commit = [&](int64_t rows) -> Status {
           progress->rows = rows;
@@ -256,7 +283,7 @@ class JobRun : public MaterializationRun {
         },
         .failure = failure};
     GNOMON_ASSIGN_OR_RETURN(const MaterializationResult result,
-                            views->Write(place, *impl_.online, options));
+                            Write(context, turn, views, place, options));
     job_.skipped_rows += result.skipped_rows;
     if (result.skipped_rows > 0) {
       LogWarning("feature", Concat("rows without a join key or timestamp were skipped in ",
@@ -269,7 +296,8 @@ class JobRun : public MaterializationRun {
     progress->done = true;
     progress->rows = result.rows;
     progress->source = turn.source;
-    return Record(context);
+    GNOMON_RETURN_NOT_OK(Record(context));
+    return ForgetStages(JournalOf(view));
   }
 
   const Context context_;
@@ -367,30 +395,6 @@ Result<MaterializationJob> FeatureStore::ResumeMaterialization(const Context& co
   }
   ++job.resumed;
   return RunToEnd(JobRun::Begin(context, *impl_, definitions(), std::move(job), force));
-}
-
-Result<MaterializationJob> FeatureStore::GetMaterialization(const std::string& id) const {
-  return FindJob(*impl_->registry, id);
-}
-
-Result<MaterializationJob> FeatureStore::CancelMaterialization(const Context& context,
-                                                               const std::string& id) {
-  Registry& registry = *impl_->registry;
-  MaterializationJob job;
-  GNOMON_RETURN_NOT_OK(WriteWithRetries(context, registry, [&]() -> Status {
-    GNOMON_RETURN_NOT_OK(FindJob(registry, id).Value(&job));
-    if (job.state == JobState::kRunning) {
-      job.cancel_requested = true;
-    } else if (job.state == JobState::kInterrupted) {
-      job.state = JobState::kCancelled;
-      job.finished = context.clock->NowMicros();
-    } else {
-      return Error(ErrorKind::kUser, "materialization ", job.id, " is not running: it ",
-                   job.state == JobState::kCancelled ? "was " : "has ", NameOf(job.state));
-    }
-    return registry.PutJob(context, job);
-  }));
-  return job;
 }
 
 }  // namespace gnomon::feature
