@@ -23,9 +23,9 @@ def stopped_workers(driver: int) -> list:
     return stopped
 
 
-def run_with_a_killed_worker(arguments: list, fault: str, look=None) -> None:
+def run_with_a_killed_worker(arguments: list, fault: str, look=None, code: int = 0) -> str:
     """Every process stops at its first pass of the fault point. The first worker that does is killed there, after
-    look(its process id); the others go on."""
+    look(its process id); the others go on. The program ends with `code`; gives what it says."""
     driver = subprocess.Popen([str(word) for word in (PROGRAM, *arguments)], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, env={**os.environ, "GNOMON_FAULT": f"{fault}:1:pause"})
     killed = None
@@ -43,8 +43,10 @@ def run_with_a_killed_worker(arguments: list, fault: str, look=None) -> None:
                     os.kill(worker, signal.SIGCONT)
             os.kill(driver.pid, signal.SIGCONT)
             time.sleep(0.01)
-        assert driver.returncode == 0, driver.stdout.read()
+        said = driver.stdout.read()
+        assert driver.returncode == code, said
         assert killed is not None, f"no worker reached {fault}"
+        return said
     finally:
         driver.kill()
         driver.wait()

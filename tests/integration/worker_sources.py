@@ -3,12 +3,13 @@
 
 Events on S3 (moto) and in PostgreSQL: the training table has the same bytes in one process and in workers, also when one
 of them is killed while it reads, and when the table changes meanwhile. The explanation lists the stages. Keys and
-passwords that stand in feature_store.yaml reach the workers, and nobody sees them in arguments or environments. SQLite is
-read in one process, and the explanation says why.
+passwords that stand in feature_store.yaml reach the workers, and nobody sees them in arguments or environments. Events in
+SQLite too, with either journal; when the database changes meanwhile the retrieval ends with a conflict.
 """
 
 import datetime
 import io
+import json
 import os
 import pathlib
 import random
@@ -169,18 +170,40 @@ def check_postgres(folder: pathlib.Path, rows: pyarrow.Table, postgres: Postgres
     assert postgres.sql(waiting).strip() == "0", "a snapshot is still held"
 
 
-def check_sqlite(folder: pathlib.Path) -> None:
+def check_sqlite(folder: pathlib.Path, rows: pyarrow.Table, journal: str) -> None:
     folder.mkdir()
+    text = lambda time: time and time.strftime("%Y-%m-%d %H:%M:%S")
     database = sqlite3.connect(folder / "clicks.db")
+    database.execute(f"PRAGMA journal_mode = {journal}")
     with database:
         database.execute("CREATE TABLE clicks (user INTEGER, ts TIMESTAMP, made TIMESTAMP, page TEXT, seconds INTEGER)")
-        database.execute("INSERT INTO clicks VALUES (3, '2024-01-02 00:00:00', '2024-01-02 00:00:00', 'home', 9)")
+        database.executemany("INSERT INTO clicks VALUES (?, ?, ?, ?, ?)",
+                             [(row["user"], text(row["ts"]), text(row["made"]), row["page"], row["seconds"])
+                              for row in rows.to_pylist()])
     database.close()
     repository = Repository(folder, "type: sqlite\n    path: clicks.db\n    table: clicks")
-    assert repository.rows("process") == repository.rows("thread")
+    expected = repository.rows("thread")
+    check_in_workers(repository, expected, "database.in_part", [])
+
+    def change(_worker: int) -> None:
+        with sqlite3.connect(folder / "clicks.db") as writer:
+            writer.execute("UPDATE clicks SET seconds = seconds + 1 WHERE user = 3")
+        writer.close()
+
+    if journal == "wal":  # with the other one nobody can write while somebody reads
+        said = run_with_a_killed_worker(repository.command("changed.parquet"), "database.in_part", change, code=4)
+        assert "the database was written while it was read" in said and "start again" in said, said
+        assert not (folder / "changed.parquet").exists()
+    else:
+        change(0)
+    assert repository.rows("process") == repository.rows("thread") != expected
     repository.use("process")
-    told = repository.explained()
-    assert "runs in this process, not in workers" in told and "lies in SQLite" in told, told
+    told = json.loads(run(*repository.command("told.parquet", "--stats", "--json")))
+    assert told["source_rows"] == told["scans"] * rows.num_rows and told["scans"] == 2, told
+    assert [each["rows"] for each in told["operators"] if each["name"] == "external"] == [rows.num_rows] * 2, told
+    assert all(stage["tasks"] > 0 for stage in told["stages"]), told
+    shown = run(*repository.command("told.parquet", "--stats"))
+    assert "external: " in shown and "\nstage 0 " in shown, shown
 
 
 def main():
@@ -191,7 +214,8 @@ def main():
         pyarrow.parquet.write_table(rows.slice(2000), folder / "local/events/b.parquet")
         write_labels(folder / "labels.csv", 800)
         expected = Repository(folder / "local", LOCAL).rows("thread")
-        check_sqlite(folder / "sqlite")
+        for journal in ("wal", "delete"):
+            check_sqlite(folder / journal, rows, journal)
         with Postgres() as postgres:
             check_postgres(folder, rows, postgres)
         with S3() as s3:

@@ -12,7 +12,7 @@ namespace gnomon::feature {
 namespace {
 
 /// Types of sources whose parts other processes can read.
-constexpr std::array kTypes = {"postgres"};
+constexpr std::array kTypes = {"postgres", "sqlite"};
 constexpr const char* kAccess = "offline_store";
 
 std::string NameOf(const std::string& type) { return Concat("offline.", type); }

@@ -23,9 +23,8 @@ int NumPartitions(const RetrievalOptions& options);
 /// entity rows; for each view a scan of its files, the parts of its rows in a database in the
 /// store's order (or the plan of its source views' rows), its
 /// transformations, its filter, then an as-of join or window aggregates; the on-demand expressions;
-/// the asked columns. kUnsupported, with what it is, for what such a plan cannot say: a source in
-/// SQLite, created_before with created times in nanoseconds in a view over
-/// several views.
+/// the asked columns. kUnsupported, with what it is, for what such a plan cannot say:
+/// created_before with created times in nanoseconds in a view over several views.
 /// Sources in databases are read at one moment, which lasts as long as the plan; it is outlived by
 /// the store.
 Result<dataset::Plan> LowerRetrieval(const Context& context, const FeaturePlan& plan,

@@ -1,4 +1,4 @@
-// Retrieval from PostgreSQL as stages: the same bits as in this process, on nodes that fail.
+// Retrieval from databases as stages: the same bits as in this process, on nodes that fail.
 #include <arrow/builder.h>
 #include <arrow/table.h>
 #include <arrow/type.h>
@@ -13,11 +13,13 @@
 #include "feature/engine/retrieval_plan.h"
 #include "feature/engine/stage_retrieval.h"
 #include "feature/offline/postgres_fixture.h"
+#include "feature/offline/sqlite_fixture.h"
 #include "runtime/local/local_backend.h"
 #include "runtime/simulated/simulated_backend.h"
 #include "tests/support/postgres.h"
 #include "tests/support/status.h"
 #include "tests/support/table.h"
+#include "tests/support/temporary.h"
 
 namespace gnomon::feature {
 namespace {
@@ -69,12 +71,10 @@ TablePtr Labels() {
                             {*keys.Finish(), *times.Finish()});
 }
 
-World MakeWorld() {
-  World world{.store = ValueOf(OpenOfflineStore(ConfigOf(PostgresServer::Shared()))),
-              .plan = {},
-              .labels = Labels()};
+World MakeWorld(const RepositoryConfig& config, const std::string& definitions_text) {
+  World world{.store = ValueOf(OpenOfflineStore(config)), .plan = {}, .labels = Labels()};
   const auto given =
-      Complete(ValueOf(ParseDefinitions(ValueOf(ParseConfig(kDefinitions, "definitions")))));
+      Complete(ValueOf(ParseDefinitions(ValueOf(ParseConfig(definitions_text, "definitions")))));
   RequireOk(Validate(given));
   std::map<std::string, std::shared_ptr<arrow::Schema>> schemas;
   for (const DataSource& source : given.data_sources)
@@ -86,14 +86,34 @@ World MakeWorld() {
   return world;
 }
 
+World MakeWorld() { return MakeWorld(ConfigOf(PostgresServer::Shared()), kDefinitions); }
+
+/// The same views over a table of SQLite in the folder.
+World MakeSqliteWorld(const std::string& folder) {
+  ExecuteInSqlite(
+      folder + "/events.db",
+      "CREATE TABLE events (key INTEGER, ts TIMESTAMP, made TIMESTAMP, n INTEGER, x REAL); WITH "
+      "RECURSIVE rows(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM rows WHERE i < 1700), some AS "
+      "(SELECT i % 1500 AS g FROM rows) INSERT INTO events SELECT g % 7, CASE WHEN g % 41 > 0 "
+      "THEN datetime(1704067200 + g * 7919 % 60 * 3600, 'unixepoch') END, CASE WHEN g % 17 > 0 "
+      "THEN datetime(1704067200 + g * 31 % 50 * 3600, 'unixepoch') END, g * 13 % 101, g * 29 % "
+      "97 / 7.0 FROM some");
+  std::string text = kDefinitions;
+  const size_t query = text.find("    query: >-");
+  text.replace(query, text.find("feature_views:") - query, "    table: events\n");
+  text.replace(text.find("type: postgres"), 14, "type: sqlite\n    path: events.db");
+  RepositoryConfig config;
+  config.folder = folder;
+  return MakeWorld(config, text);
+}
+
 void CheckSame(const TablePtr& actual, const TablePtr& expected) {
   const std::string difference = test::TableDifference(actual, expected);
   CHECK_MESSAGE(difference.empty(), difference);
 }
 
-TEST_CASE(
-    "a retrieval from PostgreSQL is the same bits as a plan, on threads and on failing nodes") {
-  World world = MakeWorld();
+/// As a plan, on threads and on nodes that fail.
+void CheckEverywhere(World world) {
   const TablePtr expected = ValueOf(
       RetrieveHistorical({}, world.plan, *world.store, *world.labels, world.options, nullptr));
   REQUIRE(expected->GetColumnByName("plain__x")->null_count() < 200);
@@ -114,7 +134,8 @@ TEST_CASE(
   CheckSame(ValueOf(RetrieveByStages({}, *threads, world.plan, *world.store, world.labels,
                                      world.options, &stats)),
             expected);
-  CHECK(stats.scans > 2);
+  CHECK(stats.scans == 5);
+  CHECK(stats.source_rows == 5 * 1700);
   for (uint64_t seed = 1; seed <= 4; ++seed) {
     CAPTURE(seed);
     world.options.join.enable_optimization = seed % 2 == 0;
@@ -125,6 +146,26 @@ TEST_CASE(
               expected);
     CHECK(nodes->blocks().stats().blocks == 0);
   }
+}
+
+TEST_CASE("a retrieval from PostgreSQL is the same bits as a plan, on threads and failing nodes") {
+  CheckEverywhere(MakeWorld());
+}
+
+TEST_CASE("a retrieval from SQLite is the same bits as a plan, on threads and on failing nodes") {
+  const auto folder = test::MakeTemporaryFolder();
+  CheckEverywhere(MakeSqliteWorld(folder.path()));
+}
+
+TEST_CASE("a retrieval from SQLite whose database is written underway is a conflict") {
+  const auto folder = test::MakeTemporaryFolder();
+  World world = MakeSqliteWorld(folder.path());
+  const auto lowered =
+      ValueOf(LowerRetrieval({}, world.plan, *world.store, world.labels, world.options));
+  ExecuteInSqlite(folder.path() + "/events.db", "UPDATE events SET n = 1 WHERE key = 3");
+  const auto execution = ValueOf(dataset::Execution::Start({}, lowered));
+  CHECK_ERROR(execution->Next(), ErrorKind::kConflict,
+              "the database was written while it was read");
 }
 
 TEST_CASE("the stages of a retrieval from PostgreSQL are shown") {

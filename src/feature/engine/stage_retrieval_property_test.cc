@@ -339,11 +339,15 @@ TEST_CASE("what a plan cannot say is named, and the stages are shown") {
   CHECK(there.status().ToString() == here.status().ToString());
   REQUIRE(stats.joins.size() >= 1);
   CHECK(stats.joins[0].second.find("all in this process") != std::string::npos);
+  // A database that is not there.
   auto remote = std::make_shared<Definitions>(*world.definitions);
-  for (DataSource& source : remote->data_sources) source.type = "sqlite";
+  for (DataSource& source : remote->data_sources) {
+    source.type = "sqlite";
+    source.path = "no.db";
+  }
   world.plan = ValueOf(PlanFeatures(remote, std::vector<std::string>{"plain:x"}));
-  CHECK_ERROR(LowerRetrieval({}, world.plan, *world.store, world.labels, {}),
-              ErrorKind::kUnsupported, "of which several processes cannot read one moment");
+  CHECK_ERROR(LowerRetrieval({}, world.plan, *world.store, world.labels, {}), ErrorKind::kNotFound,
+              "no.db");
   CHECK(ExplainStages({}, world.plan, *world.store, {}).find("runs in this process") !=
         std::string::npos);
 }

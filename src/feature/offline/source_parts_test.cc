@@ -146,9 +146,6 @@ TEST_CASE("what other processes cannot read is said") {
   config.offline_store.max_connections = 1;
   fixture.store = ValueOf(OpenOfflineStore(config));
   CHECK_ERROR(fixture.Parts(2), ErrorKind::kUnsupported, "max_connections");
-  fixture.source.type = "sqlite";
-  CHECK_ERROR(fixture.Parts(2), ErrorKind::kUnsupported,
-              "of which several processes cannot read one moment");
   fixture.source.type = "file";
   CHECK_ERROR(fixture.Parts(2), ErrorKind::kUnsupported, "is not read by several processes");
 }

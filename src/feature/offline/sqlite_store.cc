@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "feature/offline/database_store_internal.h"
 #include "feature/offline/source_columns_internal.h"
+#include "feature/offline/sqlite_parts_internal.h"
 #include "feature/offline/sqlite_values_internal.h"
 #include "sql/sqlite.h"
 #include "table/file_system.h"
@@ -66,11 +67,29 @@ class SqliteOfflineStore : public OfflineStore {
                        Concat("data source ", Quoted(source.name)));
   }
 
-  Result<SourceParts> Parts(const Context& /*context*/, const DataSource& source,
-                            const ScanOptions& /*options*/, int /*most*/,
-                            std::shared_ptr<SourceSnapshot>* /*snapshot*/) const override {
-    return Error(ErrorKind::kUnsupported, "data source ", Quoted(source.name),
-                 " lies in SQLite, of which several processes cannot read one moment");
+  Result<SourceParts> Parts(const Context& context, const DataSource& source,
+                            const ScanOptions& options, int /*most*/,
+                            std::shared_ptr<SourceSnapshot>* snapshot) const override {
+    GNOMON_RETURN_NOT_OK(context.Check());
+    GNOMON_ASSIGN_OR_RETURN(Sqlite database, OpenDatabase(source, true));
+    // Before the schema is looked at: a later one is a later state.
+    auto state = StateInSnapshot(database.path(), snapshot);
+    if (!state.ok()) return InSource(source, state.status());
+    auto schema = SchemaOf(&database, source);
+    if (!schema.ok()) return InSource(source, schema.status());
+    SqliteRequest request{
+        .path = database.path(), .statement = SelectText(source), .places = {}, .schema = nullptr};
+    GNOMON_ASSIGN_OR_RETURN(request.places, PlacesOf(source, **schema, options));
+    arrow::FieldVector fields;
+    for (const int place : request.places) fields.push_back((*schema)->field(place));
+    GNOMON_ASSIGN_OR_RETURN(request.schema, MappedSchema(source, *arrow::schema(fields)));
+    return SqliteParts(source, request, *std::move(state));
+  }
+
+  Result<std::unique_ptr<table::PartitionStream>> ReadPart(const Context& context,
+                                                           const std::string& /*type*/,
+                                                           const std::string& part) const override {
+    return ReadSqlitePart(context, part);
   }
 
   Result<std::shared_ptr<arrow::Table>> Query(const Context& context,
@@ -155,11 +174,15 @@ class SqliteOfflineStore : public OfflineStore {
     return names;
   }
 
-  static Result<SqliteStatement> Select(Sqlite* database, const DataSource& source) {
+  static std::string SelectText(const DataSource& source) {
+    if (source.query.empty()) return Concat("SELECT * FROM ", QuoteIdentifier(source.table));
     std::string query(Trim(source.query));
     while (query.ends_with(';')) query = Trim(query.substr(0, query.size() - 1));
-    auto select = database->Prepare(
-        source.query.empty() ? Concat("SELECT * FROM ", QuoteIdentifier(source.table)) : query);
+    return query;
+  }
+
+  static Result<SqliteStatement> Select(Sqlite* database, const DataSource& source) {
+    auto select = database->Prepare(SelectText(source));
     if (select.ok()) return select;
     // SQLite has one code for a missing table, a missing column and wrong SQL.
     const bool missing = select.status().message().find("no such ") != std::string::npos;
