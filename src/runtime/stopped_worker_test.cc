@@ -106,5 +106,15 @@ TEST_CASE("a worker that is stopped while it works is killed when its task is ca
   CHECK_ERROR(outcome->status, ErrorKind::kCancelled, "cancelled");
 }
 
+TEST_CASE("a worker that ends before it is ready is told at once") {
+  StageRegistry registry;
+  const auto backend = ValueOf(MakeLocalBackend(
+      registry, {.isolation = Isolation::kProcess, .max_workers = 1, .worker_command = {"false"}}));
+  const TaskId id = ValueOf(backend->Submit({}, backend->Nodes().front().id, TaskOf("who")));
+  const auto outcomes = ValueOf(backend->Wait({}, std::span(&id, 1), WaitFor::kAll, kLongEnough));
+  REQUIRE(outcomes.size() == 1);
+  CHECK_ERROR(outcomes[0].status, ErrorKind::kUnavailable, "exited with code 1");
+}
+
 }  // namespace
 }  // namespace gnomon::runtime::test

@@ -155,8 +155,10 @@ Result<std::unique_ptr<ChildWorker>> ChildWorker::Start(const Context& context,
     return ErrnoError(errno, "cannot make a socket pair");
   }
   FileDescriptor ours(ends[0]);
-  const FileDescriptor theirs(ends[1]);
+  FileDescriptor theirs(ends[1]);
   GNOMON_ASSIGN_OR_RETURN(const pid_t pid, Spawn(options.command, theirs.get()));
+  // The worker alone holds its end: its death is the end of the stream.
+  theirs.Close();
   std::unique_ptr<ChildWorker> worker(new ChildWorker(pid, std::move(ours), options));
   proto::WorkerRequest request;
   request.mutable_settings()->set_protocol(kWorkerProtocol);
@@ -167,8 +169,12 @@ Result<std::unique_ptr<ChildWorker>> ChildWorker::Start(const Context& context,
     (*request.mutable_settings()->mutable_access())[service] = access.Reveal();
   GNOMON_RETURN_NOT_OK(worker->Send(context, request));
   std::vector<FileDescriptor> files;
-  GNOMON_ASSIGN_OR_RETURN(const auto reply,
-                          worker->Receive(context.WithTimeout(kStartSeconds), 0, &files));
+  auto received = worker->Receive(context.WithTimeout(kStartSeconds), 0, &files);
+  if (!received.ok() && KindOf(received.status()) == ErrorKind::kDeadline && context.Check().ok()) {
+    return Error(ErrorKind::kUnavailable, "worker ", Quoted(options.command[0]),
+                 " did not answer within ", kStartSeconds, " s");
+  }
+  GNOMON_ASSIGN_OR_RETURN(const auto reply, std::move(received));
   if (!reply.has_ready() || reply.ready().protocol() != kWorkerProtocol) {
     return Error(ErrorKind::kUnsupported, "worker ", Quoted(options.command[0]),
                  " is of another build");
