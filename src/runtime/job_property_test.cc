@@ -1,7 +1,16 @@
 // Random graphs of deterministic stages give the same bytes on one node and on many nodes with
 // faults. GNOMON_TEST_SEED=<seed> replays one graph.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <random>
+#include <sys/syscall.h>
+#include <thread>
+#include <unistd.h>
 
 #include <arrow/buffer.h>
 #include <doctest/doctest.h>
@@ -115,6 +124,86 @@ TEST_CASE("random graphs give the same bytes on one node and on many with faults
     CHECK(many->blocks().stats().blocks == 0);
     CHECK(one->blocks().stats().blocks == 0);
   }
+}
+
+// Children of this process.
+std::vector<pid_t> Children() {
+  std::vector<pid_t> children;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream file(task.path() / "children");
+    for (pid_t child = 0; file >> child;) children.push_back(child);
+  }
+  return children;
+}
+
+int64_t NumOpenFiles() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+}
+
+// A handle of one child, which no other process can come to mean.
+FileDescriptor HandleOf(pid_t child) {
+  FileDescriptor handle(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
+  const auto children = Children();
+  const bool is_ours = std::ranges::find(children, child) != children.end();
+  return is_ours ? std::move(handle) : FileDescriptor();
+}
+
+bool Signal(const FileDescriptor& process, int signal) {
+  return ::syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0) == 0;
+}
+
+// Stops one worker after the other, and kills it a moment later. In the end they are left alone: a
+// machine may be too slow to start one between two kills.
+class Killer {
+ public:
+  explicit Killer(uint64_t seed)
+      : thread_([this, seed](const std::stop_token& stop) {
+          std::mt19937_64 engine(seed);
+          while (!stop.stop_requested() && kills_ < kMostKills) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(5 + engine() % 40));
+            const auto children = Children();
+            if (children.empty()) continue;
+            const FileDescriptor victim = HandleOf(children[engine() % children.size()]);
+            if (!victim.is_open()) continue;
+            if (engine() % 2 == 0 && Signal(victim, SIGSTOP)) {
+              std::this_thread::sleep_for(std::chrono::milliseconds(engine() % 20));
+            }
+            if (Signal(victim, SIGKILL)) ++kills_;
+          }
+        }) {}
+  int kills() const { return kills_; }
+
+ private:
+  static constexpr int kMostKills = 12;
+
+  std::atomic<int> kills_ = 0;
+  std::jthread thread_;
+};
+
+TEST_CASE("random graphs give the same bytes on worker processes that are killed") {
+  StageRegistry registry;
+  RequireOk(test::RegisterTestStages(registry));
+  const auto one = ValueOf(MakeLocalBackend(registry, {.max_workers = 1}));
+  const int64_t open_files = NumOpenFiles();
+  int kills = 0;
+  for (uint64_t seed = 2000; seed < 2005; ++seed) {
+    CAPTURE(seed);
+    const JobPlan plan = GraphMaker(seed).Make();
+    const auto expected = BytesOf(*one, ValueOf(RunJob({}, *one, plan)));
+    const auto workers =
+        ValueOf(MakeLocalBackend(registry, {.isolation = Isolation::kProcess,
+                                            .max_workers = 3,
+                                            .worker_command = test::TestWorkerCommand(),
+                                            .cancel_grace_seconds = 0.1}));
+    Killer killer(seed);
+    auto result = ValueOf(RunJob({}, *workers, plan, {.retry = kPatient}));
+    kills += killer.kills();
+    REQUIRE(BytesOf(*workers, result) == expected);
+    CHECK(workers->blocks().stats().blocks == 0);
+  }
+  CHECK(kills > 0);
+  CHECK(Children().empty());
+  CHECK(NumOpenFiles() <= open_files);
 }
 
 }  // namespace
