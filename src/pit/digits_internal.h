@@ -26,21 +26,35 @@ void AppendDigits(const Superaccumulator<kLimbs>& sum, std::string* bytes) {
 }
 
 template <int kLimbs>
-bool ReadDigits(ByteReader* bytes, Superaccumulator<kLimbs>* sum) {
+bool ReadDigits(ByteReader* bytes, Digits<kLimbs + 2>* digits) {
   uint16_t first = 0;
   uint16_t count = 0;
   uint8_t sign = 0;
   if (!bytes->Read(&first) || !bytes->Read(&count) || !bytes->Read(&sign)) return false;
   if (sign > 1 || first + count > kLimbs || (count == 0 && (first != 0 || sign != 0))) return false;
-  Digits<kLimbs + 2> digits;
-  digits.first = first;
-  digits.count = count;
-  digits.negative = sign != 0;
+  digits->first = first;
+  digits->count = count;
+  digits->negative = sign != 0;
   for (size_t i = 0; i < count; ++i) {
-    if (!bytes->Read(&digits.digit[i])) return false;
+    if (!bytes->Read(&digits->digit[i])) return false;
   }
-  if (count > 0 && (digits.digit[0] == 0 || digits.digit[size_t{count} - 1] == 0)) return false;
+  return count == 0 || (digits->digit[0] != 0 && digits->digit[size_t{count} - 1] != 0);
+}
+
+/// `sum` becomes what AppendDigits wrote.
+template <int kLimbs>
+bool ReadSum(ByteReader* bytes, Superaccumulator<kLimbs>* sum) {
+  Digits<kLimbs + 2> digits;
+  if (!ReadDigits<kLimbs>(bytes, &digits)) return false;
   sum->Assign(digits);
+  return true;
+}
+
+template <int kLimbs>
+bool AddReadSum(ByteReader* bytes, Superaccumulator<kLimbs>* sum) {
+  Digits<kLimbs + 2> digits;
+  if (!ReadDigits<kLimbs>(bytes, &digits)) return false;
+  sum->Add(digits);
   return true;
 }
 

@@ -48,7 +48,14 @@ void ExactSum::Append(std::string* bytes) const {
 }
 
 bool ExactSum::Read(ByteReader* bytes) {
-  return ReadDigits<kLimbs>(bytes, &finite_) && ReadCounts(bytes, &non_finite_);
+  return ReadSum<kLimbs>(bytes, &finite_) && ReadCounts(bytes, &non_finite_);
+}
+
+bool ExactSum::AddRead(ByteReader* bytes) {
+  NonFiniteCounts non_finite;
+  if (!AddReadSum<kLimbs>(bytes, &finite_) || !ReadCounts(bytes, &non_finite)) return false;
+  non_finite_.Merge(non_finite);
+  return true;
 }
 
 }  // namespace gnomon::pit

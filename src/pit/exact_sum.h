@@ -32,6 +32,8 @@ class ExactSum {
   void Append(std::string* bytes) const;
   /// Becomes the sum that Append wrote; false when the bytes are none.
   bool Read(ByteReader* bytes);
+  /// Merges the sum that Append wrote; after false this one is of no use.
+  bool AddRead(ByteReader* bytes);
 
  private:
   static constexpr int kLimbs = 70;

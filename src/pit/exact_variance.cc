@@ -136,8 +136,21 @@ void ExactVariance::Append(std::string* bytes) const {
 
 bool ExactVariance::Read(ByteReader* bytes) {
   return bytes->Read(&count_) && count_ >= 0 && count_ < kMaxStoredCount &&
-         ReadDigits<kSumLimbs>(bytes, &sum_) && ReadDigits<kSquareLimbs>(bytes, &squares_) &&
+         ReadSum<kSumLimbs>(bytes, &sum_) && ReadSum<kSquareLimbs>(bytes, &squares_) &&
          ReadCounts(bytes, &non_finite_) && HasRealVariance();
+}
+
+bool ExactVariance::AddRead(ByteReader* bytes) {
+  int64_t count = 0;
+  NonFiniteCounts non_finite;
+  if (!bytes->Read(&count) || count < 0 || count >= kMaxStoredCount - count_ ||
+      !AddReadSum<kSumLimbs>(bytes, &sum_) || !AddReadSum<kSquareLimbs>(bytes, &squares_) ||
+      !ReadCounts(bytes, &non_finite)) {
+    return false;
+  }
+  count_ += count;
+  non_finite_.Merge(non_finite);
+  return true;
 }
 
 double ExactVariance::Variance(int64_t ddof) const {

@@ -37,6 +37,11 @@ class ExactVariance {
   void Append(std::string* bytes) const;
   /// Becomes what Append wrote; false when the bytes are none, or no values have such sums.
   bool Read(ByteReader* bytes);
+  /// Merges what Append wrote, without Read's last check: HasRealVariance has to be asked before
+  /// Variance. After false this one is of no use.
+  bool AddRead(ByteReader* bytes);
+  /// Are there values that have such sums? They may be damaged after AddRead.
+  bool HasRealVariance() const;
 
  private:
   static constexpr int kSumLimbs = 70;
@@ -70,7 +75,6 @@ class ExactVariance {
   }
 
   Scaled Compute(int64_t ddof) const;
-  bool HasRealVariance() const;
 
   static constexpr int kOne = 1074;  ///< the position of 1.0
   Superaccumulator<kSumLimbs> sum_;

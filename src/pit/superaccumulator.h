@@ -124,6 +124,17 @@ class Superaccumulator {
     out->first = low_ + zeros;
   }
 
+  /// Adds a number of ToDigits. REQUIRES: 0 <= first, first + count <= kLimbs.
+  template <int kCapacity>
+  void Add(const Digits<kCapacity>& number) {
+    if (number.count == 0) return;
+    for (int i = 0; i < number.count; ++i) {
+      const int64_t digit = number.digit[static_cast<size_t>(i)];
+      At(number.first + i) += number.negative ? -digit : digit;
+    }
+    Touch(number.first, number.first + number.count - 1);
+  }
+
   /// Becomes a number of ToDigits. REQUIRES: 0 <= first, first + count <= kLimbs.
   template <int kCapacity>
   void Assign(const Digits<kCapacity>& number) {
