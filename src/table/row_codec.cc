@@ -105,6 +105,13 @@ void AppendList(const Field& field, const arrow::ArrayData& data, int64_t row, s
   AppendU32(static_cast<uint32_t>(count), out);
   const size_t bitmap = out->size();
   out->append(static_cast<size_t>(arrow::bit_util::BytesForBits(count)), '\0');
+  if (field.value_width > 0 && field.value_type != arrow::Type::BOOL && !values.MayHaveNulls()) {
+    if (count == 0) return;
+    const auto width = static_cast<int64_t>(field.value_width);
+    out->append(values.buffers[1]->data_as<char>() + (values.offset + begin) * width,
+                static_cast<size_t>(count * width));
+    return;
+  }
   for (int64_t i = 0; i < count; ++i) {
     const bool null = values.IsNull(begin + i);
     if (null) (*out)[bitmap + static_cast<size_t>(i / 8)] |= static_cast<char>(1 << (i % 8));
@@ -213,11 +220,20 @@ AppendAllNumbers AllNumbersOf(arrow::Type::type type) {
   }
 }
 
-Status AppendListValues(const Field& field, std::string_view bytes, arrow::ArrayBuilder* values) {
+Result<PackedList> ListOf(std::string_view bytes) {
   if (bytes.size() < sizeof(uint32_t)) return Truncated();
   const size_t count = Load<uint32_t>(bytes.data());
-  const std::string_view bitmap = bytes.substr(sizeof(uint32_t), (count + 7) / 8);
-  if (bitmap.size() < (count + 7) / 8) return Truncated();
+  const size_t nulls = (count + 7) / 8;
+  if (bytes.size() - sizeof(uint32_t) < nulls) return Truncated();
+  return PackedList{.count = static_cast<int64_t>(count),
+                    .nulls = bytes.substr(sizeof(uint32_t), nulls),
+                    .values = bytes.substr(sizeof(uint32_t) + nulls)};
+}
+
+Status AppendListValues(const Field& field, std::string_view bytes, arrow::ArrayBuilder* values) {
+  GNOMON_ASSIGN_OR_RETURN(const PackedList list, ListOf(bytes));
+  const auto count = static_cast<size_t>(list.count);
+  const std::string_view bitmap = list.nulls;
   size_t place = sizeof(uint32_t) + bitmap.size();
   if (const AppendAllNumbers append = AllNumbersOf(field.value_type); append != nullptr)
     return append(count, bitmap, bytes.substr(place), values);
@@ -269,7 +285,28 @@ struct RowCodec::Impl {
   void EncodeFixed(const arrow::RecordBatch& batch, int64_t row, size_t begin,
                    std::string* out) const;
   Status EncodeVariable(const arrow::RecordBatch& batch, int64_t row, std::string* out) const;
-  Status FindPlaces(std::string_view bytes, std::span<std::string_view> places) const;
+  /// Bytes of variable-width fields, by number.
+  class Places {
+   public:
+    std::string_view operator[](size_t place) const { return places_[place]; }
+    std::span<std::string_view> Resize(size_t count) {
+      if (count > kPlacesOnStack) {
+        on_heap_.resize(count);
+        places_ = on_heap_;
+      }
+      return places_.first(count);
+    }
+
+   private:
+    std::array<std::string_view, kPlacesOnStack> on_stack_;
+    std::vector<std::string_view> on_heap_;
+    std::span<std::string_view> places_ = on_stack_;
+  };
+  /// Checks the row's head and finds what `fields` need of it.
+  Status FindPlaces(std::string_view bytes, std::span<const int> fields, Places* places) const;
+  static bool IsNull(std::string_view bytes, size_t field) {
+    return (bytes[1 + field / 8] >> (field % 8) & 1) != 0;
+  }
 };
 
 RowCodec::RowCodec(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
@@ -366,11 +403,22 @@ Status RowCodec::Encode(const arrow::RecordBatch& batch, int64_t row, std::strin
   return status;
 }
 
-/// The bytes of the first places.size() variable-width fields.
-Status RowCodec::Impl::FindPlaces(std::string_view bytes,
-                                  std::span<std::string_view> places) const {
+Status RowCodec::Impl::FindPlaces(std::string_view bytes, std::span<const int> fields_asked,
+                                  Places* places) const {
+  if (bytes.empty()) return Truncated();
+  if (const auto version = static_cast<uint8_t>(bytes[0]); version != kVersion) {
+    return Error(ErrorKind::kDataLoss, "packed row has an unknown format version: ", version,
+                 " (this build reads ", kVersion, ")");
+  }
+  if (bytes.size() < fixed_end) return Truncated();
+  size_t num_places = 0;
+  for (const int index : fields_asked) {
+    if (index < 0) continue;
+    const Field& field = fields[static_cast<size_t>(index)];
+    if (field.width <= 0) num_places = std::max(num_places, field.place + 1);
+  }
   size_t begin = fixed_end;
-  for (auto& place : places) {
+  for (auto& place : places->Resize(num_places)) {
     if (bytes.size() - begin < sizeof(uint32_t)) return Truncated();
     const size_t length = Load<uint32_t>(bytes.data() + begin);
     begin += sizeof(uint32_t);
@@ -386,31 +434,11 @@ Status RowCodec::Decode(std::string_view bytes, std::span<const int> fields,
   GNOMON_CHECK(fields.size() == columns->size(), fields.size(), " fields, ", columns->size(),
                " columns");
   const Impl& impl = *impl_;
-  if (bytes.empty()) return Truncated();
-  if (const auto version = static_cast<uint8_t>(bytes[0]); version != kVersion) {
-    return Error(ErrorKind::kDataLoss, "packed row has an unknown format version: ", version,
-                 " (this build reads ", kVersion, ")");
-  }
-  if (bytes.size() < impl.fixed_end) return Truncated();
-
-  size_t num_places = 0;
-  for (const int index : fields) {
-    if (index < 0) continue;
-    const Field& field = impl.fields[static_cast<size_t>(index)];
-    if (field.width <= 0) num_places = std::max(num_places, field.place + 1);
-  }
-  std::array<std::string_view, kPlacesOnStack> on_stack;
-  std::vector<std::string_view> on_heap;
-  std::span<std::string_view> places = on_stack;
-  if (num_places > kPlacesOnStack) {
-    on_heap.resize(num_places);
-    places = on_heap;
-  }
-  GNOMON_RETURN_NOT_OK(impl.FindPlaces(bytes, places.first(num_places)));
-
+  Impl::Places places;
+  GNOMON_RETURN_NOT_OK(impl.FindPlaces(bytes, fields, &places));
   for (size_t i = 0; i < fields.size(); ++i) {
     const auto index = static_cast<size_t>(fields[i]);
-    if (fields[i] < 0 || (bytes[1 + index / 8] >> (index % 8) & 1) != 0) {
+    if (fields[i] < 0 || Impl::IsNull(bytes, index)) {
       GNOMON_RETURN_NOT_OK(columns->SetNull(i));
       continue;
     }
@@ -425,6 +453,29 @@ Status RowCodec::Decode(std::string_view bytes, std::span<const int> fields,
   }
   columns->EndRow();
   return Status::OK();
+}
+
+Status RowCodec::FindLists(std::string_view bytes, std::span<const int> fields,
+                           std::span<std::optional<PackedList>> lists) const {
+  GNOMON_CHECK(fields.size() == lists.size(), fields.size(), " fields, ", lists.size(), " lists");
+  Impl::Places places;
+  GNOMON_RETURN_NOT_OK(impl_->FindPlaces(bytes, fields, &places));
+  for (size_t i = 0; i < fields.size(); ++i) {
+    lists[i].reset();
+    const auto index = static_cast<size_t>(fields[i]);
+    if (fields[i] < 0 || Impl::IsNull(bytes, index)) continue;
+    GNOMON_ASSIGN_OR_RETURN(lists[i], ListOf(places[impl_->fields[index].place]));
+  }
+  return Status::OK();
+}
+
+Status RowCodec::AppendValue(const arrow::DataType& type, std::string_view bytes,
+                             arrow::ArrayBuilder* builder) {
+  const int width = WidthOf(type);
+  if (width == 0) return AppendText(type.id(), bytes, builder);
+  GNOMON_CHECK(width > 0 && bytes.size() == static_cast<size_t>(width), bytes.size(),
+               " bytes of a value of type ", type.ToString());
+  return AppendFixed(type.id(), bytes.data(), builder);
 }
 
 }  // namespace gnomon::table

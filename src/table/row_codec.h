@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +15,13 @@
 /// The packed row: all values of one row of a schema as one string of bytes.
 /// docs/formats/packed_row.md draws it.
 namespace gnomon::table {
+
+/// A list of a packed row where it lies. Borrows the row.
+struct PackedList {
+  int64_t count = 0;
+  std::string_view nulls;   ///< a bit per value, 1: null
+  std::string_view values;  ///< all that follows
+};
 
 /// Encodes and decodes rows of a fixed schema. Types: bool, int8..int64, uint8..uint64, float,
 /// double, string, binary (and large ones), timestamps, dates, decimal128, and lists of those (one
@@ -37,6 +45,15 @@ class RowCodec {
   /// `columns`, one each, made for the fields' types. kDataLoss for truncated bytes or an unknown
   /// version; the columns are then left with the row half appended.
   Status Decode(std::string_view bytes, std::span<const int> fields, RowColumns* columns) const;
+
+  /// Lists of a row without decoding them, one for each of `fields` (-1: null); absent: null.
+  /// REQUIRES: list columns. kDataLoss as Decode.
+  Status FindLists(std::string_view bytes, std::span<const int> fields,
+                   std::span<std::optional<PackedList>> lists) const;
+
+  /// Appends a value of a list by its bytes in PackedList::values (a text without its length).
+  static Status AppendValue(const arrow::DataType& type, std::string_view bytes,
+                            arrow::ArrayBuilder* builder);
 
  private:
   struct Impl;
