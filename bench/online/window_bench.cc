@@ -1,29 +1,33 @@
 // Reads of window views from an online store (SQLite, packed) beside a read of a plain view: one
 // entity, ten features each, in process. The values of the window views are checked against those
-// that pit::AggregateWindows gives for the raw events.
+// that pit::AggregateWindows gives for the raw events. Beside that what a push of one event takes,
+// what making a row of its events takes, and the bytes of the row. Times are the thread's CPU time.
 //
-//   online_window_bench PLACE ROUNDS
+//   online_window_bench PLACE ROUNDS [EVENTS A KEY]...
 
 #include "pit/window.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <functional>
+#include <numeric>
 
 #include <arrow/array.h>
 #include <arrow/builder.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
-#include "base/clock.h"
 #include "base/config.h"
 #include "base/text.h"
 #include "feature/definition/repository.h"
 #include "feature/online/entity_key.h"
 #include "feature/online/online_reader.h"
+#include "feature/online/window_folding.h"
 #include "feature/online/window_row.h"
 #include "or_die.h"
+#include "table/row_codec.h"
 
 namespace {
 
@@ -41,13 +45,19 @@ void Require(bool condition, const char* what) {
   std::exit(1);
 }
 
+double CpuMicros() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_nsec) / 1e3;
+}
+
 /// Median microseconds of a call.
 double MedianOf(int rounds, const std::function<void()>& call) {
   std::vector<double> times;
   for (int round = 0; round < rounds; ++round) {
-    const double begin = MonotonicSeconds();
+    const double begin = CpuMicros();
     call();
-    times.push_back((MonotonicSeconds() - begin) * 1e6);
+    times.push_back(CpuMicros() - begin);
   }
   std::ranges::nth_element(times, times.begin() + rounds / 2);
   return times[static_cast<size_t>(rounds / 2)];
@@ -177,19 +187,26 @@ void WritePlain(OnlineStore& store, const OnlineTable& table, int64_t num_keys) 
   OrDie(writer->Commit({}));
 }
 
-std::vector<Events> WriteWindows(OnlineStore& store, const OnlineTable& table, int64_t num_keys,
+/// The stored row of one entity's events.
+std::shared_ptr<arrow::RecordBatch> RowOf(const OnlineTable& table, const WindowFolding& folding,
+                                          const Events& events) {
+  const auto num_events = static_cast<int64_t>(events.times.size());
+  const auto raw = arrow::RecordBatch::Make(
+      arrow::schema({arrow::field(std::string(kEventTimes), arrow::int64()),
+                     arrow::field("x", arrow::float64())}),
+      num_events, arrow::ArrayVector{Int64s(events.times), Doubles(events.values)});
+  const std::vector<int64_t> offsets = {0, num_events};
+  return OrDie(folding.Fold(OrDie(MakeWindowRows(table, *raw, offsets))));
+}
+
+std::vector<Events> WriteWindows(OnlineStore& store, const OnlineTable& table,
+                                 const WindowFolding& folding, int64_t num_keys,
                                  int64_t rows_per_key) {
   std::vector<Events> all;
   auto writer = OrDie(store.BeginWrite({}, table));
   for (int64_t id = 0; id < num_keys; ++id) {
     all.push_back(RandomEvents(rows_per_key));
-    const Events& events = all.back();
-    const auto raw = arrow::RecordBatch::Make(
-        arrow::schema({arrow::field(std::string(kEventTimes), arrow::int64()),
-                       arrow::field("x", arrow::float64())}),
-        rows_per_key, arrow::ArrayVector{Int64s(events.times), Doubles(events.values)});
-    const std::vector<int64_t> offsets = {0, rows_per_key};
-    const auto rows = OrDie(MakeWindowRows(table, *raw, offsets));
+    const auto rows = RowOf(table, folding, all.back());
     const std::string key = KeyOf(id);
     const std::vector<std::string_view> keys = {key};
     const WindowRowTimes newest = NewestTimes(*rows);
@@ -197,6 +214,33 @@ std::vector<Events> WriteWindows(OnlineStore& store, const OnlineTable& table, i
   }
   OrDie(writer->Commit({}));
   return all;
+}
+
+/// As FeatureStore::Push does it.
+void PushOne(OnlineStore& store, const OnlineTable& table, const WindowFolding& folding, int64_t id,
+             const Events& events) {
+  const std::string key = KeyOf(id);
+  OnlineRead read{.table = &table, .keys = {key}, .fields = {}};
+  read.fields.resize(static_cast<size_t>(table.schema->num_fields()));
+  std::iota(read.fields.begin(), read.fields.end(), 0);
+  const auto added = RowOf(table, folding, events);
+  WindowRowTimes newest;
+  OrDie(store.Update({}, read, [&](const OnlineValues& stored) -> Result<OnlineRows> {
+    OnlineRows write;
+    write.keys = read.keys;
+    write.values = OrDie(folding.Merge(stored, *added));
+    newest = NewestTimes(*write.values);
+    write.event_times = newest.event_times;
+    write.created_times = newest.created_times;
+    return write;
+  }));
+}
+
+size_t BytesOf(const OnlineTable& table, const WindowFolding& folding, const Events& events) {
+  std::string bytes;
+  OrDie(
+      OrDie(table::RowCodec::Make(table.schema)).Encode(*RowOf(table, folding, events), 0, &bytes));
+  return bytes.size();
 }
 
 /// What the offline kernel says of the same events.
@@ -221,10 +265,15 @@ void CheckValues(const FeatureView& view, const Events& events, const OnlineResp
 }  // namespace
 
 int main(int argc, char** argv) {
-  Require(argc == 3, "usage: online_window_bench PLACE ROUNDS");
+  Require(argc >= 3, "usage: online_window_bench PLACE ROUNDS [EVENTS A KEY]...");
   const std::string place = argv[1];
   const int rounds = std::atoi(argv[2]);
-  std::printf("| features | rows a key | us | times a plain read |\n|---|---|---|---|\n");
+  std::vector<int64_t> numbers_of_events;
+  for (int i = 3; i < argc; ++i) numbers_of_events.push_back(std::atoll(argv[i]));
+  if (numbers_of_events.empty()) numbers_of_events = {10, 100, 1000, 10'000};
+  std::printf(
+      "| features | rows a key | us | times a plain read | push | make | bytes |\n"
+      "|---|---|---|---|---|---|---|\n");
   for (const Shape& shape : kShapes) {
     const Definitions parsed =
         Complete(OrDie(ParseDefinitions(OrDie(ParseConfig(DefinitionsOf(shape), "definitions")))));
@@ -236,7 +285,7 @@ int main(int argc, char** argv) {
     const auto definitions = std::make_shared<const Definitions>(
         OrDie(ResolveSchemas(parsed, {{"s", arrow::schema(std::move(fields))}})));
     const FeatureView& view = *definitions->FindFeatureView("windows");
-    for (const int64_t rows : {10, 100, 1000, 10'000}) {
+    for (const int64_t rows : numbers_of_events) {
       const int64_t num_keys = std::clamp<int64_t>(200'000 / rows, 50, 2000);
       RepositoryConfig::OnlineStore config{.type = "sqlite", .layout = "packed"};
       config.path = place;
@@ -246,8 +295,10 @@ int main(int argc, char** argv) {
           OrDie(OnlineTableOf("bench", *definitions->FindFeatureView("plain")));
       const OnlineTable window_table = OrDie(OnlineTableOf("bench", view));
       OrDie(store->Prepare({}, std::vector<OnlineTable>{plain_table, window_table}));
+      const WindowFolding folding = WindowFolding::Make(window_table, view);
       WritePlain(*store, plain_table, num_keys);
-      const std::vector<Events> events = WriteWindows(*store, window_table, num_keys, rows);
+      const std::vector<Events> events =
+          WriteWindows(*store, window_table, folding, num_keys, rows);
       const auto reader_of = [&](const char* features) {
         return OrDie(OnlineReader::Make(
             "bench", OrDie(PlanFeatures(definitions, std::vector<std::string>{features})), {}));
@@ -266,8 +317,17 @@ int main(int argc, char** argv) {
       };
       const double of_plain = MedianOf(rounds, [&] { read(*plain, choose()); });
       const double of_windows = MedianOf(rounds, [&] { read(*windows, choose()); });
-      std::printf("| %s | %lld | %.1f | %.1f |\n", shape.name, static_cast<long long>(rows),
-                  of_windows, of_windows / of_plain);
+      const double of_making = MedianOf(std::min(rounds, 200), [&] {
+        RowOf(window_table, folding, events[static_cast<size_t>(choose())]);
+      });
+      int64_t time = kNow;
+      const double of_pushes = MedianOf(std::min(rounds, 200), [&] {
+        PushOne(*store, window_table, folding, choose(),
+                {{++time}, {static_cast<double>(time % 97)}});
+      });
+      std::printf("| %s | %lld | %.1f | %.1f | %.0f | %.0f | %zu |\n", shape.name,
+                  static_cast<long long>(rows), of_windows, of_windows / of_plain, of_pushes,
+                  of_making, BytesOf(window_table, folding, events.front()));
       std::fflush(stdout);
     }
   }

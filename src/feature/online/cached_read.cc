@@ -28,7 +28,10 @@ Result<OnlineValues> DecodeRows(const OnlineRead& read, const table::RowCodec& c
     }
     values.found[i] = true;
     values.event_times[i] = rows[i]->event_time;
-    GNOMON_RETURN_NOT_OK(codec.Decode(rows[i]->bytes, read.fields, &columns));
+    const bool taken = read.packed != nullptr &&
+                       read.packed->Take(i, codec, read.packed->fields(), rows[i]->bytes);
+    GNOMON_RETURN_NOT_OK(taken ? columns.AppendNullRow()
+                               : codec.Decode(rows[i]->bytes, read.fields, &columns));
   }
   GNOMON_ASSIGN_OR_RETURN(values.columns, columns.Finish());
   return values;

@@ -16,6 +16,7 @@
 #include "feature/online/window_features_internal.h"
 #include "feature/online/window_folding.h"
 #include "feature/online/window_read_internal.h"
+#include "feature/online/window_read_tiled_internal.h"
 #include "feature/online/window_row.h"
 #include "table/column.h"
 
@@ -50,7 +51,7 @@ Result<OnlineTable> OnlineTableOf(const std::string& project, const FeatureView&
   for (const Aggregation& aggregation : view.aggregations) {
     const auto known = std::ranges::find(fields, aggregation.column, &arrow::Field::name);
     if (known != fields.end() && known - fields.begin() >= 2) continue;
-    if (known != fields.end() || IsFoldedColumn(aggregation.column) ||
+    if (known != fields.end() || IsDerivedColumn(aggregation.column) ||
         aggregation.column_type.list || aggregation.column_type.base == ValueType::kInvalid) {
       return Error(ErrorKind::kUnsupported, "feature view ", Quoted(view.name),
                    " cannot keep column ", Quoted(aggregation.column),
@@ -64,6 +65,7 @@ Result<OnlineTable> OnlineTableOf(const std::string& project, const FeatureView&
     fields.push_back(arrow::field(std::string(kPartialNames), arrow::list(arrow::utf8())));
     fields.push_back(arrow::field(std::string(kPartials), arrow::list(arrow::binary())));
   }
+  fields.push_back(arrow::field(std::string(kTiles), arrow::list(arrow::binary())));
   OnlineTable table{
       .project = project, .view = view.name, .schema = arrow::schema(std::move(fields))};
   GNOMON_ASSIGN_OR_RETURN(table.features, internal::MakeWindowFeatures(table, view));
@@ -290,15 +292,23 @@ Result<OnlineResponse> OnlineReader::Read(const Context& context, OnlineStore& s
   if (!resolved_->views.empty()) {
     std::vector<OnlineRead> reads;
     reads.reserve(resolved_->views.size());
+    std::vector<internal::TiledRows> tiled;
+    tiled.reserve(resolved_->views.size());
     for (const ViewReader& view : resolved_->views) {
-      reads.push_back(
-          {.table = &view.table, .keys = keys[view.key_group].keys, .fields = view.fields});
+      internal::TiledRows* packed =
+          view.window.has_value() ? &tiled.emplace_back(*view.window, as_of) : nullptr;
+      reads.push_back({.table = &view.table,
+                       .keys = keys[view.key_group].keys,
+                       .fields = view.fields,
+                       .packed = packed});
     }
     GNOMON_ASSIGN_OR_RETURN(std::vector<OnlineValues> stored, store.Read(context, reads));
     for (size_t i = 0; i < stored.size(); ++i) {
       const ViewReader& view = resolved_->views[i];
       if (view.window.has_value()) {
-        GNOMON_ASSIGN_OR_RETURN(auto values, view.window->Evaluate(context, stored[i], as_of));
+        auto* const rows = static_cast<internal::TiledRows*>(reads[i].packed);
+        GNOMON_ASSIGN_OR_RETURN(auto values,
+                                view.window->Evaluate(context, stored[i], as_of, rows));
         view_states.push_back(StatesOf(&values));
         inputs.views.push_back(std::move(values.columns));
       } else {

@@ -230,17 +230,18 @@ TEST_CASE("a window view in Feast's layout keeps exact rows for us and numbers f
     return std::string(select.Text(0));
   };
   // 50 and 10 microseconds: the newest event is at 100, the end of the materialization at 105.
-  write("[[[60, 95, 100], null, [1, 2, 4]]]", 100, 105);
+  write("[[[60, 95, 100], null, [1, 2, 4], null]]", 100, 105);
   CHECK(numbers() == "total=7 rides=1");
   const OnlineRead read{.table = &table, .keys = {"key"}, .fields = {0, 2}};
   const auto stored = ValueOf(store->Read({}, {&read, 1}));
-  const auto events = ValueOf(
-      TableOfSchema(table.schema, "[[[60, 95, 100], null, [1, 2, 4]]]")->CombineChunksToBatch());
+  const auto events =
+      ValueOf(TableOfSchema(table.schema, "[[[60, 95, 100], null, [1, 2, 4], null]]")
+                  ->CombineChunksToBatch());
   CHECK(stored[0].columns[0]->Equals(*events->column(0)));
   CHECK(stored[0].columns[1]->Equals(*events->column(2)));
-  write("[[[60, 95, 100], null, [1, 2, 4]]]", 100, 112);
+  write("[[[60, 95, 100], null, [1, 2, 4], null]]", 100, 112);
   CHECK(numbers() == "total=6 rides=0");
-  write("[[[60, 95, 100], null, [1, 2, 4]]]", 100, kNewestEvent);
+  write("[[[60, 95, 100], null, [1, 2, 4], null]]", 100, kNewestEvent);
   CHECK(numbers() == "total=7 rides=2");
 }
 
@@ -261,7 +262,7 @@ TEST_CASE("null keys give nulls and are counted") {
 TEST_CASE("windows are evaluated at the time of the read, and TTL does not cut them") {
   Setting setting;
   setting.Write("sums", {{"driver", arrow::int64()}}, "[[1]]", {100},
-                "[[[60, 95, 100], null, [1, 10, 100]]]");
+                "[[[60, 95, 100], null, [1, 10, 100], null]]");
   const auto at = [&](int64_t as_of) {
     return std::move(
         ValueOf(setting.Read({"sums:total", "sums:rides"}, {{"driver", arrow::int64()}},

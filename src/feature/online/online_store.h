@@ -14,6 +14,10 @@
 #include "base/error.h"
 #include "feature/definition/repository.h"
 
+namespace gnomon::table {
+class RowCodec;
+}  // namespace gnomon::table
+
 /// Where the newest row of every entity lies. A store keeps one row per (entity key, view): its
 /// event time, created time and values. The values of a window view are the events of its longest
 /// window as list columns, of lifetime windows the newest events and what stands for the folded
@@ -64,10 +68,25 @@ struct OnlineValues {
   std::vector<std::shared_ptr<arrow::Array>> columns;  ///< the asked fields; null when not found
 };
 
+/// Sees packed rows of a read before they are decoded, so that it can take what it needs of them in
+/// place.
+class PackedRowReader {
+ public:
+  virtual ~PackedRowReader() = default;
+  /// What it looks at: indices into the table's schema.
+  virtual const std::vector<int>& fields() const = 0;
+  /// A row that was found; rows come in the order of the read's keys, and again from the first one
+  /// when a store has to read again. `places`: of fields() in the codec's schema, -1 where that has
+  /// none. True: the row need not be decoded, its columns become null.
+  virtual bool Take(size_t row, const table::RowCodec& codec, std::span<const int> places,
+                    std::string_view bytes) = 0;
+};
+
 struct OnlineRead {
   const OnlineTable* table = nullptr;
   std::vector<std::string_view> keys;
-  std::vector<int> fields;  ///< indices into the table's schema
+  std::vector<int> fields;            ///< indices into the table's schema
+  PackedRowReader* packed = nullptr;  ///< a layout other than packed does not ask it
 };
 
 /// One open write: rows become visible together at Commit; without it they never do. (Redis has no

@@ -49,15 +49,24 @@ Status PackedRows::Start(const OnlineRead& read) {
     GNOMON_ASSIGN_OR_RETURN(columns_, table::RowColumns::Make(types));
     schema_ = read.table->schema;
     fields_ = read.fields;
-    for (auto& [id, stored] : schemas_) stored.places = PlacesIn(*stored.codec->schema());
+    for (auto& [id, stored] : schemas_) stored.places = PlacesIn(*stored.codec->schema(), fields_);
+    reader_fields_.clear();
+  }
+  reader_ = read.packed;
+  row_ = 0;
+  if (reader_ != nullptr && reader_fields_ != reader_->fields()) {
+    reader_fields_ = reader_->fields();
+    for (auto& [id, stored] : schemas_)
+      stored.reader_places = PlacesIn(*stored.codec->schema(), reader_fields_);
   }
   return columns_->Start(static_cast<int64_t>(read.keys.size()));
 }
 
-std::vector<int> PackedRows::PlacesIn(const arrow::Schema& stored) const {
+std::vector<int> PackedRows::PlacesIn(const arrow::Schema& stored,
+                                      const std::vector<int>& fields) const {
   std::vector<int> places;
-  places.reserve(fields_.size());
-  for (const int asked : fields_) {
+  places.reserve(fields.size());
+  for (const int asked : fields) {
     const arrow::Field& field = *schema_->field(asked);
     const int place = stored.GetFieldIndex(field.name());
     const bool same = place >= 0 && stored.field(place)->type()->Equals(*field.type());
@@ -71,11 +80,26 @@ Status PackedRows::Append(int64_t schema_id, std::string_view bytes, const LoadS
   if (known == schemas_.end()) {
     GNOMON_ASSIGN_OR_RETURN(auto schema, load(schema_id));
     StoredSchema stored;
-    stored.places = PlacesIn(*schema);
+    stored.places = PlacesIn(*schema, fields_);
+    stored.reader_places = PlacesIn(*schema, reader_fields_);
     GNOMON_ASSIGN_OR_RETURN(stored.codec, table::RowCodec::Make(std::move(schema)));
     known = schemas_.emplace(schema_id, std::move(stored)).first;
   }
-  return known->second.codec->Decode(bytes, known->second.places, &*columns_);
+  const StoredSchema& stored = known->second;
+  const size_t row = row_++;
+  if (reader_ != nullptr && reader_->Take(row, *stored.codec, stored.reader_places, bytes))
+    return columns_->AppendNullRow();
+  return stored.codec->Decode(bytes, stored.places, &*columns_);
+}
+
+Status PackedRows::AppendMissing() {
+  ++row_;
+  return columns_->AppendNullRow();
+}
+
+Result<std::vector<std::shared_ptr<arrow::Array>>> PackedRows::Finish() {
+  reader_ = nullptr;
+  return columns_->Finish();
 }
 
 }  // namespace gnomon::feature::internal

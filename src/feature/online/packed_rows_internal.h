@@ -38,20 +38,24 @@ class PackedRows {
   /// Begins a read: as many rows as it has keys are appended.
   Status Start(const OnlineRead& read);
   Status Append(int64_t schema_id, std::string_view bytes, const LoadSchema& load);
-  Status AppendMissing() { return columns_->AppendNullRow(); }
-  Result<std::vector<std::shared_ptr<arrow::Array>>> Finish() { return columns_->Finish(); }
+  Status AppendMissing();
+  Result<std::vector<std::shared_ptr<arrow::Array>>> Finish();
 
  private:
   struct StoredSchema {
     std::optional<table::RowCodec> codec;
-    std::vector<int> places;  ///< of the asked fields, -1: it has no such field
+    std::vector<int> places;         ///< of the asked fields, -1: it has no such field
+    std::vector<int> reader_places;  ///< of reader_fields_
   };
-  std::vector<int> PlacesIn(const arrow::Schema& stored) const;
+  std::vector<int> PlacesIn(const arrow::Schema& stored, const std::vector<int>& fields) const;
 
   std::map<int64_t, StoredSchema> schemas_;
+  PackedRowReader* reader_ = nullptr;  ///< of the read at hand
+  size_t row_ = 0;
   // Of the last read, used again when the next one asks for the same.
   std::shared_ptr<arrow::Schema> schema_;
   std::vector<int> fields_;
+  std::vector<int> reader_fields_;  ///< PackedRowReader::fields
   std::optional<table::RowColumns> columns_;
 };
 

@@ -50,8 +50,8 @@ std::vector<FoldedPart> PartsOf(const OnlineTable& table, const FeatureView& vie
 
 }  // namespace
 
-bool IsFoldedColumn(std::string_view name) {
-  return name == kFolded || name == kPartialNames || name == kPartials;
+bool IsDerivedColumn(std::string_view name) {
+  return name == kFolded || name == kPartialNames || name == kPartials || name == kTiles;
 }
 
 bool FoldsEvents(const FeatureView& view) {
@@ -71,6 +71,7 @@ WindowFolding WindowFolding::Make(const OnlineTable& table, const FeatureView& v
   folding.reach_ = view.LongestWindow();
   folding.folds_ = FoldsEvents(view);
   folding.value_count_bytes_ = value_count_bytes;
+  folding.tiling_ = WindowTiling::Make(table, view);
   if (!folding.folds_) return folding;
   for (const Aggregation& aggregation : view.aggregations) {
     const auto keep =
@@ -246,16 +247,24 @@ class WindowFolding::Run {
 
 Result<std::shared_ptr<arrow::RecordBatch>> WindowFolding::Fold(
     const std::shared_ptr<arrow::RecordBatch>& rows) const {
-  if (!folds_) return rows;
+  if (!folds_) return tiling_.Add(rows);
   Run run(*this, *rows, {});
   for (int64_t row = 0; row < rows->num_rows(); ++row)
     GNOMON_RETURN_NOT_OK(run.FoldRow(row, nullptr, std::nullopt));
-  return run.Finish();
+  GNOMON_ASSIGN_OR_RETURN(const auto folded, run.Finish());
+  return tiling_.Add(folded);
 }
 
 Result<std::shared_ptr<arrow::RecordBatch>> WindowFolding::Merge(
     const OnlineValues& stored, const arrow::RecordBatch& added) const {
-  if (!folds_) return MergeWindowRows(table_, reach_, stored, added);
+  GNOMON_ASSIGN_OR_RETURN(const auto merged, folds_
+                                                 ? MergeFolded(stored, added)
+                                                 : MergeWindowRows(table_, reach_, stored, added));
+  return tiling_.Add(merged);
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> WindowFolding::MergeFolded(
+    const OnlineValues& stored, const arrow::RecordBatch& added) const {
   const auto column = [&](std::string_view name) {
     const int field = table_.schema->GetFieldIndex(std::string(name));
     return stored.columns[static_cast<size_t>(field)];

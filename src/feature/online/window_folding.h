@@ -13,6 +13,7 @@
 #include "feature/definition/definition.h"
 #include "feature/online/online_store.h"
 #include "feature/online/window_row.h"
+#include "feature/online/window_tiles.h"
 #include "pit/partial_state.h"
 
 /// A lifetime window has no end, so its events cannot all be kept. The oldest events of a stored
@@ -24,8 +25,8 @@ inline constexpr std::string_view kFolded = "__folded";
 inline constexpr std::string_view kPartialNames = "__partial_names";
 inline constexpr std::string_view kPartials = "__partials";
 
-/// Is the column one of the three above?
-bool IsFoldedColumn(std::string_view name);
+/// Is the column one of the three above, or kTiles?
+bool IsDerivedColumn(std::string_view name);
 
 /// Are old events of the view folded? Where it has lifetime aggregates, but for those of plug-ins,
 /// which see every event in order.
@@ -46,7 +47,8 @@ struct FoldedPart {
   std::string name;      ///< as stored: "last_rows 3 double amount"
 };
 
-/// Turns rows of raw events into rows as they are stored. Immutable, thread-safe.
+/// Turns rows of raw events into rows as they are stored: folded and with tiles. Immutable,
+/// thread-safe.
 class WindowFolding {
  public:
   /// `table` is the view's (OnlineTableOf).
@@ -69,6 +71,8 @@ class WindowFolding {
 
  private:
   class Run;
+  Result<std::shared_ptr<arrow::RecordBatch>> MergeFolded(const OnlineValues& stored,
+                                                          const arrow::RecordBatch& added) const;
 
   OnlineTable table_;
   WindowReach reach_;  ///< of a view without folded events
@@ -76,6 +80,7 @@ class WindowFolding {
   int64_t keep_ = 0;  ///< younger events stay raw: finite windows and slide intervals reach so far
   int64_t value_count_bytes_ = 0;
   std::vector<FoldedPart> parts_;
+  WindowTiling tiling_;
 };
 
 }  // namespace gnomon::feature

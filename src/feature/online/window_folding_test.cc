@@ -426,11 +426,11 @@ TEST_CASE("a lifetime aggregate of a plug-in keeps every event, as do finite win
   CHECK(FoldsEvents(view));
   CHECK(ValueOf(OnlineTableOf("p", view)).schema->field_names() ==
         std::vector<std::string>{"__event_timestamps", "__created_timestamps", "x", "__folded",
-                                 "__partial_names", "__partials"});
+                                 "__partial_names", "__partials", "__tiles"});
   view.aggregations.push_back(view.aggregations.back());
   view.aggregations.back().function = kCustom;
   CHECK_FALSE(FoldsEvents(view));
-  CHECK(ValueOf(OnlineTableOf("p", view)).schema->num_fields() == 3);
+  CHECK(ValueOf(OnlineTableOf("p", view)).schema->num_fields() == 4);
 }
 
 }  // namespace

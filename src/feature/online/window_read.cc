@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <utility>
 
 #include <arrow/array.h>
 #include <arrow/chunked_array.h>
@@ -7,6 +9,7 @@
 
 #include "base/text.h"
 #include "feature/online/window_read_internal.h"
+#include "feature/online/window_read_tiled_internal.h"
 #include "feature/online/window_row.h"
 #include "table/column.h"
 
@@ -48,7 +51,7 @@ Result<WindowReader> WindowReader::Make(const OnlineTable& table, const FeatureV
   WindowReader reader;
   reader.view_ = view.name;
   reader.fields_.push_back(table.schema->GetFieldIndex(std::string(kEventTimes)));
-  const bool folds = FoldsEvents(view);
+  const bool folds = reader.folds_ = FoldsEvents(view);
   const WindowFolding folding = WindowFolding::Make(table, view);
   for (const Field* feature : features) {
     const auto aggregation =
@@ -65,8 +68,8 @@ Result<WindowReader> WindowReader::Make(const OnlineTable& table, const FeatureV
     std::optional<FoldedPart> part;
     if (folds && !spec.window) part = PartOf(folding, field, spec.function);
     if (!part || pit::KeepsRows(part->kind)) {
-      reader.direct_.push_back(reader.specs_.size());
-      reader.direct_specs_.push_back(spec);
+      reader.direct_.places.push_back(reader.specs_.size());
+      reader.direct_.specs.push_back(spec);
     }
     reader.parts_.push_back(std::move(part));
     reader.specs_.push_back(std::move(spec));
@@ -77,18 +80,105 @@ Result<WindowReader> WindowReader::Make(const OnlineTable& table, const FeatureV
     for (const std::string_view name : {kFolded, kPartialNames, kPartials})
       reader.fields_.push_back(table.schema->GetFieldIndex(std::string(name)));
   }
+  reader.PlanTiles(table);
   return reader;
 }
 
+void WindowReader::PlanTiles(const OnlineTable& table) {
+  packed_fields_ = fields_;
+  packed_fields_.push_back(table.schema->GetFieldIndex(std::string(kTiles)));
+  for (size_t i = 1; i <= num_columns_; ++i)
+    column_types_.push_back(table.schema->field(fields_[i])->type()->field(0)->type());
+  tiled_.resize(specs_.size());
+  for (size_t i = 0; i < specs_.size(); ++i) {
+    const pit::AggregateSpec& spec = specs_[i];
+    const auto column = static_cast<size_t>(spec.column);
+    const auto& type = column_types_[column];
+    const auto parts = pit::TilePartsOf(spec.function, *type);
+    const auto result = pit::ResultType(spec, *type);
+    if (!parts || !result.ok() || (folds_ && !spec.window)) continue;
+    tiled_[i] = *result;
+    tiled_order_.push_back(i);
+    for (const pit::TilePart part : *parts) {
+      const bool known = std::ranges::any_of(tile_parts_, [&](const TiledPart& other) {
+        return other.column == column && other.part == part;
+      });
+      if (known) continue;
+      const std::string& name = table.schema->field(fields_[column + 1])->name();
+      tile_parts_.push_back(
+          {.column = column, .part = part, .name = NameOfTilePart(part, *type, name)});
+    }
+  }
+  std::ranges::stable_sort(tiled_order_, {}, [this](size_t i) {
+    return std::pair(!specs_[i].window.has_value(), specs_[i].window.value_or(0));
+  });
+  for (size_t i = 0; i < direct_.places.size(); ++i) {
+    if (tiled_[direct_.places[i]] != nullptr) continue;
+    untiled_.places.push_back(direct_.places[i]);
+    untiled_.specs.push_back(direct_.specs[i]);
+  }
+}
+
 Result<WindowReader::Values> WindowReader::Evaluate(const Context& context,
-                                                    const OnlineValues& stored,
-                                                    int64_t as_of) const {
+                                                    const OnlineValues& stored, int64_t as_of,
+                                                    TiledRows* tiled) const {
+  const size_t num_rows = stored.found.size();
+  TakenRows taken;
+  if (tiled != nullptr) {
+    GNOMON_ASSIGN_OR_RETURN(taken, tiled->Finish(num_rows));
+  }
+  Values values;
+  values.columns.resize(specs_.size());
+  if (taken.count == 0) {
+    GNOMON_RETURN_NOT_OK(EvaluateDecoded(context, stored, as_of, direct_, &values));
+  } else {
+    const auto num_found = static_cast<size_t>(std::ranges::count(stored.found, true));
+    const bool all = taken.count == num_found;
+    if (!all || tiled_order_.size() < specs_.size()) {
+      GNOMON_RETURN_NOT_OK(
+          EvaluateDecoded(context, stored, as_of, all ? untiled_ : direct_, &values));
+    } else {
+      values.found.resize(num_rows);
+      values.event_times.resize(num_rows);
+    }
+    GNOMON_RETURN_NOT_OK(PutTaken(std::move(taken), all, &values));
+  }
+  for (size_t i = 0; i < values.columns.size(); ++i) {
+    if (values.columns[i]->type()->Equals(*types_[i])) continue;
+    GNOMON_ASSIGN_OR_RETURN(values.columns[i], table::CastLossless(values.columns[i], types_[i]));
+  }
+  return values;
+}
+
+/// `all`: what was not taken is nowhere stored.
+Status WindowReader::PutTaken(TakenRows taken, bool all, Values* values) const {
+  const size_t num_rows = taken.rows.size();
+  std::vector<int64_t> indices(num_rows);
+  for (size_t row = 0; row < num_rows; ++row) {
+    indices[row] = static_cast<int64_t>(taken.rows[row] ? num_rows + row : row);
+    if (!taken.rows[row]) continue;
+    values->found[row] = taken.found[row];
+    values->event_times[row] = taken.event_times[row];
+  }
+  for (const size_t i : tiled_order_) {
+    if (all) {
+      values->columns[i] = std::move(taken.columns[i]);
+      continue;
+    }
+    const arrow::ChunkedArray both({values->columns[i], taken.columns[i]});
+    GNOMON_ASSIGN_OR_RETURN(values->columns[i], table::Gather(both, indices));
+  }
+  return Status::OK();
+}
+
+Status WindowReader::EvaluateDecoded(const Context& context, const OnlineValues& stored,
+                                     int64_t as_of, const DirectSpecs& direct,
+                                     Values* values) const {
   const auto& times = static_cast<const arrow::ListArray&>(*stored.columns[0]);
   const auto& event_times = static_cast<const arrow::Int64Array&>(*times.values());
   const size_t num_rows = stored.found.size();
-  Values values;
-  values.found.resize(num_rows);
-  values.event_times.resize(num_rows);
+  values->found.resize(num_rows);
+  values->event_times.resize(num_rows);
   std::vector<int32_t> ids(static_cast<size_t>(event_times.length()), -1);
   std::vector<int32_t> label_ids(num_rows);
   const std::vector<int64_t> label_times(num_rows, as_of);
@@ -100,8 +190,8 @@ Result<WindowReader::Values> WindowReader::Evaluate(const Context& context,
     std::fill_n(ids.begin() + times.value_offset(index), own.size(), label_ids[row]);
     const auto after = std::ranges::upper_bound(own, as_of);
     if (after == own.begin()) continue;
-    values.found[row] = true;
-    values.event_times[row] = *(after - 1);
+    values->found[row] = true;
+    values->event_times[row] = *(after - 1);
   }
 
   // Created times are not needed: rows are stored in their order, and ties in time keep the order
@@ -114,17 +204,11 @@ Result<WindowReader::Values> WindowReader::Evaluate(const Context& context,
         auto column, EventValues(times, static_cast<const arrow::ListArray&>(*stored.columns[i])));
     events.columns.push_back(std::move(column));
   }
-  GNOMON_ASSIGN_OR_RETURN(
-      auto direct, pit::AggregateWindows(context, events, label_ids, label_times, direct_specs_));
-  values.columns.resize(specs_.size());
-  for (size_t i = 0; i < direct.size(); ++i) values.columns[direct_[i]] = std::move(direct[i]);
-  if (stored.columns.size() > num_columns_ + 1)
-    GNOMON_RETURN_NOT_OK(AddFolded(stored, events, as_of, &values));
-  for (size_t i = 0; i < values.columns.size(); ++i) {
-    if (values.columns[i]->type()->Equals(*types_[i])) continue;
-    GNOMON_ASSIGN_OR_RETURN(values.columns[i], table::CastLossless(values.columns[i], types_[i]));
-  }
-  return values;
+  GNOMON_ASSIGN_OR_RETURN(auto aggregates, pit::AggregateWindows(context, events, label_ids,
+                                                                 label_times, direct.specs));
+  for (size_t i = 0; i < aggregates.size(); ++i)
+    values->columns[direct.places[i]] = std::move(aggregates[i]);
+  return folds_ ? AddFolded(stored, events, as_of, values) : Status::OK();
 }
 
 }  // namespace gnomon::feature::internal

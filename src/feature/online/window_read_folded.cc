@@ -34,7 +34,7 @@ class WindowReader::FoldedValues {
   }
 
   Status AddRow(int64_t row, const std::optional<Folded>& folded, int64_t as_of, Values* values) {
-    if (folded) GNOMON_RETURN_NOT_OK(CheckTime(*folded, as_of));
+    if (folded) GNOMON_RETURN_NOT_OK(reader_.CheckTime(*folded, as_of));
     const bool visible = folded && as_of >= folded->newest;
     if (visible) {
       const auto at = static_cast<size_t>(row);
@@ -66,26 +66,6 @@ class WindowReader::FoldedValues {
 
  private:
   using States = std::map<std::string_view, std::unique_ptr<pit::PartialState>>;
-
-  /// Folded events are all inside a window, or all outside, or the read cannot be exact.
-  Status CheckTime(const Folded& folded, int64_t as_of) const {
-    if (as_of < folded.oldest) return Status::OK();
-    for (const pit::AggregateSpec& spec : reader_.specs_) {
-      int64_t end = as_of;
-      if (spec.window && __builtin_sub_overflow(as_of, *spec.window, &end))
-        end = std::numeric_limits<int64_t>::min();
-      if (end >= folded.newest) continue;
-      const int64_t exact = folded.newest + spec.window.value_or(0);
-      return WithHint(Error(ErrorKind::kUser, "feature view ", Quoted(reader_.view_),
-                            " cannot be read as of ", FormatTimestamp(as_of),
-                            ": older events are folded, it is exact from this time on: ",
-                            FormatTimestamp(exact)),
-                      "read the past from the offline store, or give the lifetime aggregations a "
-                      "slide_interval "
-                      "that reaches as far back");
-    }
-    return Status::OK();
-  }
 
   Status NotStored(const FoldedPart& part) const {
     return WithHint(
@@ -126,6 +106,26 @@ class WindowReader::FoldedValues {
   const arrow::ListArray& times_;
   std::vector<std::unique_ptr<arrow::ArrayBuilder>> builders_;  ///< by aggregate
 };
+
+/// Folded events are all inside a window, or all outside, or the read cannot be exact.
+Status WindowReader::CheckTime(const Folded& folded, int64_t as_of) const {
+  if (as_of < folded.oldest) return Status::OK();
+  for (const pit::AggregateSpec& spec : specs_) {
+    int64_t end = as_of;
+    if (spec.window && __builtin_sub_overflow(as_of, *spec.window, &end))
+      end = std::numeric_limits<int64_t>::min();
+    if (end >= folded.newest) continue;
+    const int64_t exact = folded.newest + spec.window.value_or(0);
+    return WithHint(
+        Error(ErrorKind::kUser, "feature view ", Quoted(view_), " cannot be read as of ",
+              FormatTimestamp(as_of),
+              ": older events are folded, it is exact from this time on: ", FormatTimestamp(exact)),
+        "read the past from the offline store, or give the lifetime aggregations a "
+        "slide_interval "
+        "that reaches as far back");
+  }
+  return Status::OK();
+}
 
 Status WindowReader::AddFolded(const OnlineValues& stored, const pit::Events& events, int64_t as_of,
                                Values* values) const {

@@ -143,7 +143,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> MakeWindowRows(const OnlineTable& ta
   arrow::ArrayVector columns;
   for (const auto& field : table.schema->fields()) {
     std::shared_ptr<arrow::Array> values = rows.GetColumnByName(field->name());
-    if (IsFoldedColumn(field->name()) || (field->name() == kCreatedTimes && created.empty())) {
+    if (IsDerivedColumn(field->name()) || (field->name() == kCreatedTimes && created.empty())) {
       GNOMON_ASSIGN_OR_RETURN(auto none, NoLists(field->type(), num_groups));
       columns.push_back(std::move(none));
       continue;
@@ -228,7 +228,7 @@ Result<internal::MergedEvents> internal::MergeEvents(const OnlineTable& table, W
   std::vector<int64_t> indices(events.size());
   for (int field = 0; field < table.schema->num_fields(); ++field) {
     const auto& type = table.schema->field(field)->type();
-    if (IsFoldedColumn(table.schema->field(field)->name()) ||
+    if (IsDerivedColumn(table.schema->field(field)->name()) ||
         (field == created_field && !any_created)) {
       GNOMON_ASSIGN_OR_RETURN(auto none, NoLists(type, num_rows));
       columns.push_back(std::move(none));

@@ -221,8 +221,9 @@ TEST_CASE("a window view keeps each aggregated column once, beside the times") {
                                  .slide_interval = {},
                                  .name = column});
   }
-  CHECK(ValueOf(OnlineTableOf("p", view)).schema->field_names() ==
-        std::vector<std::string>{"__event_timestamps", "__created_timestamps", "a", "b"});
+  CHECK(
+      ValueOf(OnlineTableOf("p", view)).schema->field_names() ==
+      std::vector<std::string>{"__event_timestamps", "__created_timestamps", "a", "b", "__tiles"});
   view.aggregations[0].column_type.list = true;
   CHECK_ERROR(OnlineTableOf("p", view), ErrorKind::kUnsupported, "'a'");
   view.aggregations[0] = {.column = "__event_timestamps",
