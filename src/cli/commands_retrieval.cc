@@ -102,10 +102,11 @@ Status GetHistorical(Session& session, const RetrievalFlags& flags) {
   GNOMON_ASSIGN_OR_RETURN(auto store, session.OpenStore());
   GNOMON_ASSIGN_OR_RETURN(auto job, MakeJob(*store, flags));
   if (flags.explain) {
-    std::string out = job->Explain();
+    std::string out = job->Explain(session.context);
     if (session.json) {
+      const std::string plan = std::move(out);
       out.clear();
-      net::JsonWriter(&out).BeginObject().Key("plan").String(job->Explain()).EndObject();
+      net::JsonWriter(&out).BeginObject().Key("plan").String(plan).EndObject();
     }
     Print(out);
     return Status::OK();

@@ -9,6 +9,7 @@
 #include <arrow/type.h>
 
 #include "base/text.h"
+#include "base/time.h"
 #include "feature/engine/filtered_table.h"
 #include "feature/engine/view_source.h"
 #include "table/column.h"
@@ -118,12 +119,27 @@ Result<ViewArrays> PlainViews::FeaturesOf(const PlannedView& view,
   return arrays;
 }
 
+std::string PlainViews::ExplainJoins(const dataset::AsOfSettings& settings) const {
+  std::string text;
+  for (size_t i = 0; i < views_.size(); ++i) {
+    const dataset::AsOfStrategy& strategy = join_->stats().right[i].strategy;
+    text += Concat("  join ", views_[i]->alias, ": ", strategy.ToString(), "\n    because ",
+                   strategy.reason, "\n");
+    if (!strategy.partitioned) continue;
+    text += Concat("    a partition above ", strategy.slice_rows,
+                   " rows is joined in slices of whole windows of ",
+                   FormatDuration(settings.window_size_for_joins), "\n");
+  }
+  return text;
+}
+
 void PlainViews::AddStats(ReadRows* rows, RetrievalStats* stats) const {
   const dataset::AsOfStats& joined = join_->stats();
   stats->scans += joined.scans + reads_.scans;
   for (size_t i = 0; i < views_.size(); ++i) {
     const dataset::AsOfStats::Side& side = joined.right[i];
-    stats->joins.emplace_back(views_[i]->alias, side.strategy.ToString());
+    stats->joins.emplace_back(views_[i]->alias,
+                              Concat(side.strategy.ToString(), ", because ", side.strategy.reason));
     if (views_[i]->view->is_derived()) {
       --stats->scans;
       continue;

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -39,6 +40,8 @@ class PlainViews {
   Result<std::shared_ptr<arrow::RecordBatch>> Next() { return join_->Next(); }
   /// The planned features of one of the views in such rows, of their declared types.
   Result<ViewArrays> FeaturesOf(const PlannedView& view, const arrow::RecordBatch& rows) const;
+  /// The strategy of each view's join, with its reason.
+  std::string ExplainJoins(const dataset::AsOfSettings& settings) const;
   /// What was read: rows are counted in `rows`, but for those below views over views.
   void AddStats(ReadRows* rows, RetrievalStats* stats) const;
 

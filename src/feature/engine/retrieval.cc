@@ -122,19 +122,19 @@ std::string ExplainRetrieval(const FeaturePlan& plan, const RetrievalOptions& op
     if (planned.alias != view.name) text += Concat(" as ", planned.alias);
     text += Concat(": ", planned.features.size(), " features by (",
                    Join(planned.entity_columns, ", "), ")\n");
-    text +=
-        Concat("    ", view.is_derived() ? "rows of feature views " : "scan ",
-               view.is_derived() ? Join(view.source_views, ", ") : view.source, ": columns ",
-               Join(ColumnsToRead(planned), ", "), "; row groups outside the labels' time range");
+    text += Concat("    ", view.is_derived() ? "rows of feature views " : "scan ",
+                   view.is_derived() ? Join(view.source_views, ", ") : view.source, ": columns ",
+                   Join(ColumnsToRead(planned), ", "), "; row groups ");
     if (view.is_window()) {
       const auto window = view.LongestWindow();
-      text += window ? Concat(" minus ", FormatDuration(*window), " are not read\n")
-                     : std::string(" end are not read (a lifetime window has no beginning)\n");
+      text += window ? Concat("outside the labels' time range minus ", FormatDuration(*window))
+                     : std::string("after the last label (a lifetime window has no beginning)");
     } else {
-      text += view.ttl > 0
-                  ? Concat(" minus the ttl of ", FormatDuration(view.ttl), " are not read\n")
-                  : std::string(" end are not read (no ttl)\n");
+      text += view.ttl > 0 ? Concat("outside the labels' time range minus the ttl of ",
+                                    FormatDuration(view.ttl))
+                           : std::string("after the last label (no ttl)");
     }
+    text += " are not read\n";
     for (const Transformation& step : view.transformations) {
       text += Concat("    transform ", step.name, " = ", step.expression, "\n");
     }
@@ -144,9 +144,7 @@ std::string ExplainRetrieval(const FeaturePlan& plan, const RetrievalOptions& op
           "    window aggregates at each label's own time: events sorted per entity, windows slide "
           "over the labels\n";
     } else {
-      text +=
-          "    latest row as of each label: label-side join, one pass over the rows without "
-          "sorting them\n";
+      text += "    latest row as of each label: keys and times first, then the winning rows\n";
     }
     if (options.filter_by_created_timestamp)
       text += "    rows created after the label's time do not exist for it\n";

@@ -44,8 +44,9 @@ class RowsVisitor {
 class RetrievalJob {
  public:
   virtual ~RetrievalJob() = default;
-  /// The plan in words, with reasons.
-  virtual std::string Explain() const = 0;
+  /// The plan in words, with reasons. Looks at the sizes of entity rows and files to say how they
+  /// will be joined with the context's memory.
+  virtual std::string Explain(const Context& context = Context()) const = 0;
   /// Runs it: one row per entity row, in their order. See RetrieveHistorical.
   virtual Result<std::shared_ptr<arrow::Table>> ToTable(const Context& context) const = 0;
   /// Runs it and writes a file (format by suffix) that appears whole or not at all. Returns the

@@ -529,6 +529,8 @@ TEST_CASE("every setting of the batch engine shows in the plan and changes no va
   std::string usual;
   const auto expected = retrieve("", &usual);
   std::set<std::string> plans = {usual};
+  CHECK(usual.find("join latest: broadcast, label-side kernel") != std::string::npos);
+  CHECK(usual.find("because keys and times of the labels") != std::string::npos);
   for (const char* setting : {", max_workers: 3", ", enable_optimization: false",
                               ", broadcast_join_threshold_mb: 0", ", max_parallelism_multiplier: 5",
                               ", target_partition_size_mb: 1", ", window_size_for_joins: 30min"}) {

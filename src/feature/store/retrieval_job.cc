@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "feature/engine/explain_joins.h"
 #include "feature/engine/stage_retrieval.h"
 #include "feature/engine/view_columns.h"
 #include "table/file.h"
@@ -39,9 +40,9 @@ class PlannedJob : public RetrievalJob {
   PlannedJob(FeaturePlan plan, const OfflineStore& offline, const RetrievalOptions& options)
       : plan_(std::move(plan)), offline_(offline), options_(options) {}
 
-  std::string Explain() const override {
+  std::string Explain(const Context& context) const override {
     std::string text = ExplainRetrieval(plan_, options_);
-    if (options_.in_processes) text += ExplainStages(Context(), plan_, offline_, options_);
+    if (options_.in_processes) text += ExplainStages(context, plan_, offline_, options_);
     return text;
   }
 
@@ -108,6 +109,19 @@ class EntityRowsJob : public PlannedJob {
                 const RetrievalOptions& options)
       : PlannedJob(std::move(plan), offline, options), source_(std::move(source)) {}
 
+  std::string Explain(const Context& context) const override {
+    std::string text = PlannedJob::Explain(context);
+    if (options_.in_processes) return text;
+    const auto joins = [&]() -> Result<std::string> {
+      GNOMON_ASSIGN_OR_RETURN(const auto entity_rows, source_.open(context));
+      GNOMON_RETURN_NOT_OK(CheckEntityRows(plan_, *entity_rows->schema()));
+      return ExplainJoins(context, plan_, offline_, entity_rows, options_);
+    }();
+    return text + (joins.ok()
+                       ? *joins
+                       : Concat("  joins cannot be chosen: ", joins.status().message(), "\n"));
+  }
+
  private:
   Result<std::unique_ptr<HistoricalRows>> Open(const Context& context) const override {
     GNOMON_ASSIGN_OR_RETURN(auto entity_rows, source_.open(context));
@@ -125,9 +139,10 @@ class RangeJob : public PlannedJob {
            const RetrievalOptions& options)
       : PlannedJob(std::move(plan), offline, options), start_(start), end_(end) {}
 
-  std::string Explain() const override {
-    return Concat(PlannedJob::Explain(), "  without entity rows: from ", FormatTimestamp(start_),
-                  " to ", end_ ? FormatTimestamp(*end_) : std::string("now"), ", both inclusive\n");
+  std::string Explain(const Context& context) const override {
+    return Concat(PlannedJob::Explain(context), "  without entity rows: from ",
+                  FormatTimestamp(start_), " to ",
+                  end_ ? FormatTimestamp(*end_) : std::string("now"), ", both inclusive\n");
   }
 
  private:
