@@ -19,6 +19,7 @@
 #include "feature/engine/derived_columns.h"
 #include "feature/engine/plain_views.h"
 #include "feature/engine/retrieval.h"
+#include "feature/engine/rows_read_once.h"
 #include "feature/engine/shared_sources.h"
 #include "feature/engine/stage_rows.h"
 #include "feature/engine/view_columns.h"
@@ -106,7 +107,7 @@ class StreamedRows : public HistoricalRows {
   const Context context_;
   const FeaturePlan& plan_;
   const OfflineStore& store_;
-  const std::shared_ptr<const table::PartitionedTable> entity_rows_;
+  std::shared_ptr<const table::PartitionedTable> entity_rows_;
   const RetrievalOptions options_;
   RetrievalStats stats_;
   std::shared_ptr<arrow::Schema> schema_;
@@ -133,8 +134,16 @@ void StreamedRows::MakeSchema() {
       std::clamp(kBlockBytes / table::GuessRowBytes(*schema_), kFewestBlockRows, kMostBlockRows);
 }
 
+/// Text does not say how many rows it has, and is slow to read.
+bool IsText(const table::PartitionedTable& table) {
+  return table.num_partitions() > 0 && table.num_rows(0) < 0;
+}
+
 Status StreamedRows::ReadLabels() {
   StepTimer timer("entity rows", &stats_);
+  if (IsText(*entity_rows_)) {
+    GNOMON_ASSIGN_OR_RETURN(entity_rows_, ReadOnce(context_, *entity_rows_));
+  }
   GNOMON_ASSIGN_OR_RETURN(const std::string time, EventTimestampColumn(*entity_rows_->schema()));
   std::vector<std::vector<std::string>> key_sets;
   for (const PlannedView& planned : plan_.views) key_sets.push_back(planned.entity_columns);

@@ -19,11 +19,13 @@
 #include "base/text.h"
 #include "dataset/distributed/distributed.h"
 #include "feature/engine/retrieval.h"
+#include "feature/engine/rows_read_once.h"
 #include "feature/engine/stage_retrieval.h"
 #include "runtime/local/local_backend.h"
 #include "runtime/stage.h"
 #include "table/column.h"
 #include "table/file.h"
+#include "table/file_system.h"
 #include "tests/support/status.h"
 #include "tests/support/table.h"
 #include "tests/support/temporary.h"
@@ -292,6 +294,37 @@ TEST_CASE("rows that come from stages are counted, and spilled beyond half of th
       CHECK(memory.bytes() > 0);
       CHECK(memory.bytes() <= limit / 2);
       CHECK(budget.used() == memory.bytes());
+    }
+    CHECK(budget.used() == 0);
+  }
+}
+
+TEST_CASE("text is read once by those who read its rows several times") {
+  const World& world = TheWorld();
+  const std::string path = world.Path("once.csv");
+  CHECK_OK(table::WriteTable({}, *world.entity_rows, path));
+  const auto expected = ValueOf(table::ReadTable({}, path));
+  // All of it in memory, or all but nothing in the file.
+  for (const int64_t limit : {20 * kMiB, kMiB}) {
+    CAPTURE(limit);
+    CHECK_OK(table::WriteTable({}, *world.entity_rows, path));
+    MemoryBudget budget("test", limit);
+    Context context;
+    context.memory = &budget;
+    {
+      const auto text = ValueOf(table::PartitionedTable::Open({}, path));
+      CHECK(text->num_rows(0) < 0);
+      const auto rows = ValueOf(ReadOnce(context, *text));
+      CHECK_OK(table::DeleteFile(path));
+      CHECK(rows->num_rows(0) == kEntityRows);
+      CHECK((budget.used() > kMiB) == (limit == 20 * kMiB));
+      CHECK(budget.peak() <= limit / 2);
+      for (int pass = 0; pass < 2; ++pass) {
+        const auto stream = ValueOf(rows->Scan({}, 0, {0, 1, 2, 3}, 5'000));
+        arrow::RecordBatchVector batches;
+        while (auto batch = ValueOf(stream->Next())) batches.push_back(std::move(batch));
+        CHECK_TABLE_EQ(arrow::Table::FromRecordBatches(rows->schema(), batches), expected);
+      }
     }
     CHECK(budget.used() == 0);
   }
