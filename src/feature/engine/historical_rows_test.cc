@@ -63,6 +63,16 @@ feature_views:
       - {column: amount, function: sum, time_window: 7d, name: sum_7d}
       - {column: amount, function: last_k, k: 3, time_window: 30d, name: recent}
       - {column: note, function: count_distinct, name: notes}
+  - name: above
+    entities: [shop]
+    source_views: [latest]
+    transformations: {twice: amount * 2}
+    schema: [{name: twice, dtype: Float64}]
+  - name: of_both
+    entities: [shop]
+    source_views: [latest, windows]
+    transformations: {more: amount + 1}
+    schema: [{name: more, dtype: Float64}]
 on_demand_feature_views:
   - {name: asked, sources: [latest, windows], request: [{name: hours, dtype: Float64}], features: [
       {name: per_hour, dtype: Float64, expression: sum_7d / hours}]}
@@ -71,6 +81,7 @@ feature_services:
   - {name: plain, features: [latest]}
   - {name: windows_only, features: [windows]}
   - {name: of_shops, features: [latest, windows]}
+  - {name: above_views, features: [above, of_both]}
 )yaml";
 
 std::shared_ptr<arrow::DataType> Instant() {
@@ -297,6 +308,29 @@ TEST_CASE("rows that come from stages are counted, and spilled beyond half of th
     }
     CHECK(budget.used() == 0);
   }
+}
+
+TEST_CASE("views over views stay within the limit, or say that they cannot") {
+  const World& world = TheWorld();
+  const auto unlimited =
+      ValueOf(world.Write("above_views", "entities.parquet", "expected.parquet", 0));
+  const std::string expected = BytesOf(world.Path("expected.parquet"));
+  CHECK(unlimited.peak > 2 * kMiB);
+  int refused = 0;
+  for (const int64_t limit : {kMiB, 8 * kMiB, 20 * kMiB, 400 * kMiB}) {
+    CAPTURE(limit);
+    const auto limited = world.Write("above_views", "entities.parquet", "out.parquet", limit);
+    if (!limited.ok()) {
+      CHECK_ERROR(limited, ErrorKind::kExhausted, "");
+      CHECK(HintOf(limited.status()).find("memory") != std::string::npos);
+      ++refused;
+      continue;
+    }
+    CHECK(limited->peak <= limit);
+    CHECK(limited->stats.source_rows == unlimited.stats.source_rows);
+    CHECK(BytesOf(world.Path("out.parquet")) == expected);
+  }
+  CHECK(refused == 1);
 }
 
 TEST_CASE("text is read once by those who read its rows several times") {
