@@ -54,6 +54,10 @@ Status CheckKeyColumns(const arrow::Schema& schema, const std::vector<std::strin
 Status CheckKeyPairs(const arrow::Schema& left, const std::vector<std::string>& left_keys,
                      const arrow::Schema& right, const std::vector<std::string>& right_keys);
 
+/// The expression for the text of a column's values in the names of folders; those of nanoseconds
+/// lack the last three digits.
+std::string PartitionText(const std::string& column);
+
 /// The schema of a scan before `columns` are chosen: file columns by their names in the plan, then
 /// partition columns.
 std::shared_ptr<arrow::Schema> FullScanSchema(const ScanSpec& spec);

@@ -6,7 +6,6 @@
 
 #include "base/text.h"
 #include "dataset/key_encoding_internal.h"
-#include "dataset/partition_path_internal.h"
 #include "dataset/plan_internal.h"
 #include "expr/expression.h"
 #include "table/column.h"
@@ -79,6 +78,10 @@ Status CheckPartitionText(const arrow::Schema& schema, const std::string& name) 
 }
 
 }  // namespace
+
+std::string PartitionText(const std::string& column) {
+  return Concat("cast(", ColumnExpression(column), " as string)");
+}
 
 Status CheckKeyColumns(const arrow::Schema& schema, const std::vector<std::string>& keys) {
   return CheckKeys(schema, keys, KeyUse::kOrder);

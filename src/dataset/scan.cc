@@ -9,11 +9,11 @@
 
 #include "base/parallel.h"
 #include "base/text.h"
-#include "dataset/partition_path_internal.h"
 #include "dataset/plan_internal.h"
 #include "dataset/scan_internal.h"
 #include "table/column.h"
 #include "table/file_system.h"
+#include "table/partition_path.h"
 
 namespace gnomon::dataset {
 
@@ -154,7 +154,7 @@ size_t RootLength(const std::string& address) {
   return slash;
 }
 
-Status AddPartitionColumns(const std::vector<internal::PartitionPath>& paths, ScanSpec* spec) {
+Status AddPartitionColumns(const std::vector<table::PartitionPath>& paths, ScanSpec* spec) {
   const auto& first = paths[0];
   std::vector<bool> is_integer(first.size(), true);
   for (size_t i = 0; i < paths.size(); ++i) {
@@ -168,7 +168,7 @@ Status AddPartitionColumns(const std::vector<internal::PartitionPath>& paths, Sc
                        {}, "read them one by one, or without hive_partitions");
     }
     for (size_t k = 0; k < path.size(); ++k) {
-      if (path[k].value && !internal::ParseInt64(*path[k].value)) is_integer[k] = false;
+      if (path[k].value && !table::ParsePartitionInteger(*path[k].value)) is_integer[k] = false;
       spec->files[i].partition_values.push_back(path[k].value);
     }
   }
@@ -195,7 +195,7 @@ Status StatFile(const std::string& path, int64_t* size, int64_t* modified_nanos)
 Result<Plan> OpenScan(const Context& context, const std::vector<std::string>& paths,
                       const ScanOptions& options) {
   ScanSpec spec;
-  std::vector<internal::PartitionPath> partitions;
+  std::vector<table::PartitionPath> partitions;
   for (const std::string& path : paths) {
     GNOMON_RETURN_NOT_OK(context.Check());
     GNOMON_ASSIGN_OR_RETURN(const auto files, table::ListDataFiles(path));
@@ -208,8 +208,8 @@ Result<Plan> OpenScan(const Context& context, const std::vector<std::string>& pa
       GNOMON_RETURN_NOT_OK(internal::StatFile(name, &file.size, &file.modified_nanos));
       spec.files.push_back(std::move(file));
       partitions.push_back(options.hive_partitions && root < name.size()
-                               ? internal::ParsePartitionPath(name.substr(root))
-                               : internal::PartitionPath{});
+                               ? table::ParsePartitionPath(name.substr(root))
+                               : table::PartitionPath{});
     }
   }
   if (spec.files.empty()) return Error(ErrorKind::kUser, "a scan needs at least one path");

@@ -8,13 +8,13 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "dataset/operators/factories_internal.h"
-#include "dataset/partition_path_internal.h"
 #include "dataset/plan_internal.h"
 #include "dataset/scan_internal.h"
 #include "expr/expression.h"
 #include "expr/predicate.h"
 #include "table/column.h"
 #include "table/file_part.h"
+#include "table/partition_path.h"
 
 namespace gnomon::dataset::internal {
 
@@ -159,9 +159,9 @@ class ScanOperator : public Operator {
     if (!no_file_columns_) columns = read.columns();
     for (const int partition : partitions_) {
       GNOMON_ASSIGN_OR_RETURN(
-          auto column,
-          PartitionColumn(spec_.files[file_].partition_values[static_cast<size_t>(partition)],
-                          spec_.partition_schema->field(partition)->type(), read.num_rows()));
+          auto column, table::PartitionColumn(
+                           spec_.files[file_].partition_values[static_cast<size_t>(partition)],
+                           spec_.partition_schema->field(partition)->type(), read.num_rows()));
       columns.push_back(std::move(column));
     }
     BatchPtr batch = arrow::RecordBatch::Make(read_schema_, read.num_rows(), std::move(columns));

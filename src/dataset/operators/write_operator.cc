@@ -18,8 +18,9 @@
 #include "base/text.h"
 #include "dataset/operators/factories_internal.h"
 #include "dataset/operators/sorter_internal.h"
-#include "dataset/partition_path_internal.h"
+#include "dataset/plan_internal.h"
 #include "expr/expression.h"
+#include "table/partition_path.h"
 
 namespace gnomon::dataset::internal {
 
@@ -124,7 +125,7 @@ class PartitionTexts {
         std::optional<std::string> text;
         if (texts.IsValid(row)) text = texts.GetString(row);
         if (text && nanos != nullptr) AddNanos(nanos->Value(row), &*text);
-        folder += FormatPartition({names_[i], std::move(text)});
+        folder += table::FormatPartition({names_[i], std::move(text)});
       }
     }
     return folders;

@@ -6,9 +6,9 @@
 
 #include "base/text.h"
 #include "dataset/optimizer/rule_internal.h"
-#include "dataset/partition_path_internal.h"
 #include "dataset/plan_internal.h"
 #include "expr/expression.h"
+#include "table/partition_path.h"
 
 namespace gnomon::dataset::internal {
 
@@ -35,8 +35,8 @@ Result<bool> Passes(const ScanFile& file, const std::shared_ptr<arrow::Schema>& 
   arrow::ArrayVector columns;
   for (int i = 0; i < schema->num_fields(); ++i) {
     GNOMON_ASSIGN_OR_RETURN(auto column,
-                            PartitionColumn(file.partition_values[static_cast<size_t>(i)],
-                                            schema->field(i)->type(), 1));
+                            table::PartitionColumn(file.partition_values[static_cast<size_t>(i)],
+                                                   schema->field(i)->type(), 1));
     columns.push_back(std::move(column));
   }
   const auto row = arrow::RecordBatch::Make(schema, 1, std::move(columns));

@@ -13,7 +13,7 @@
 
 /// Hive's way to write column values into folder names: `day=2024-01-05/store=7/`. Letters that
 /// have a meaning in paths are written %XX; a null is __HIVE_DEFAULT_PARTITION__.
-namespace gnomon::dataset::internal {
+namespace gnomon::table {
 
 struct PartitionValue {
   std::string name;
@@ -27,16 +27,13 @@ PartitionPath ParsePartitionPath(std::string_view path);
 /// "name=value".
 std::string FormatPartition(const PartitionValue& partition);
 
-/// The expression for the text of a column's values in folder names; those of nanoseconds lack the
-/// last three digits.
-std::string PartitionText(const std::string& column);
-
 /// A canonical decimal integer: "007" and "+7" are texts.
-std::optional<int64_t> ParseInt64(std::string_view text);
+std::optional<int64_t> ParsePartitionInteger(std::string_view text);
 
-/// `rows` times the value as a column of the type (int64 or utf8).
+/// `rows` times the value as a column of the type: int64 (kDataLoss for a text that is none) or
+/// utf8.
 Result<std::shared_ptr<arrow::Array>> PartitionColumn(const std::optional<std::string>& value,
                                                       const std::shared_ptr<arrow::DataType>& type,
                                                       int64_t rows);
 
-}  // namespace gnomon::dataset::internal
+}  // namespace gnomon::table

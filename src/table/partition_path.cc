@@ -1,3 +1,5 @@
+#include "table/partition_path.h"
+
 #include <charconv>
 
 #include <arrow/array/util.h>
@@ -5,10 +7,8 @@
 #include <arrow/type.h>
 
 #include "base/text.h"
-#include "dataset/partition_path_internal.h"
-#include "dataset/plan.h"
 
-namespace gnomon::dataset::internal {
+namespace gnomon::table {
 
 namespace {
 
@@ -76,11 +76,7 @@ std::string FormatPartition(const PartitionValue& partition) {
   return Concat(name, Escape(*partition.value));
 }
 
-std::string PartitionText(const std::string& column) {
-  return Concat("cast(", ColumnExpression(column), " as string)");
-}
-
-std::optional<int64_t> ParseInt64(std::string_view text) {
+std::optional<int64_t> ParsePartitionInteger(std::string_view text) {
   int64_t value = 0;
   const char* end = text.data() + text.size();
   const auto [parsed, error] = std::from_chars(text.data(), end, value);
@@ -94,7 +90,7 @@ Result<std::shared_ptr<arrow::Array>> PartitionColumn(const std::optional<std::s
   if (!value) return arrow::MakeArrayOfNull(type, rows);
   if (type->id() == arrow::Type::STRING)
     return arrow::MakeArrayFromScalar(arrow::StringScalar(*value), rows);
-  const auto number = ParseInt64(*value);
+  const auto number = ParsePartitionInteger(*value);
   if (type->id() != arrow::Type::INT64 || !number) {
     return Error(ErrorKind::kDataLoss, "a partition value is no ", type->ToString(), ": ",
                  Quoted(*value));
@@ -102,4 +98,4 @@ Result<std::shared_ptr<arrow::Array>> PartitionColumn(const std::optional<std::s
   return arrow::MakeArrayFromScalar(arrow::Int64Scalar(*number), rows);
 }
 
-}  // namespace gnomon::dataset::internal
+}  // namespace gnomon::table
