@@ -126,7 +126,7 @@ std::string ExplainRetrieval(const FeaturePlan& plan, const RetrievalOptions& op
                    view.is_derived() ? Join(view.source_views, ", ") : view.source, ": columns ",
                    Join(ColumnsToRead(planned), ", "), "; row groups ");
     if (view.is_window()) {
-      const auto window = view.LongestWindow();
+      const auto window = LongestWindow(planned);
       text += window ? Concat("outside the labels' time range minus ", FormatDuration(*window))
                      : std::string("after the last label (a lifetime window has no beginning)");
     } else {

@@ -14,8 +14,8 @@
 #include "dataset/distributed/distributed.h"
 #include "feature/engine/database_rows.h"
 #include "feature/engine/retrieval_plan.h"
-#include "feature/engine/stage_workers.h"
 #include "feature/engine/row_partitions.h"
+#include "feature/engine/stage_workers.h"
 #include "runtime/local/local_backend.h"
 #include "runtime/stage.h"
 

@@ -57,13 +57,23 @@ std::vector<std::string> ColumnsToRead(const PlannedView& planned) {
   return columns;
 }
 
+std::optional<int64_t> LongestWindow(const PlannedView& planned) {
+  int64_t longest = 0;
+  for (const Field* field : planned.features) {
+    const Aggregation* aggregation = FindAggregation(*planned.view, field->name);
+    if (aggregation == nullptr || !aggregation->time_window) return std::nullopt;
+    longest = std::max(longest, *aggregation->time_window);
+  }
+  return longest;
+}
+
 SourceRange RangeToRead(const PlannedView& planned, int64_t min_micros, int64_t max_micros,
                         const RetrievalOptions& options) {
   const FeatureView& view = *planned.view;
   SourceRange range{.min = {}, .max = max_micros, .created_before = options.created_before};
   std::optional<int64_t> reach;
   if (view.is_window()) {
-    reach = view.LongestWindow();
+    reach = LongestWindow(planned);
   } else if (view.ttl > 0) {
     reach = view.ttl;
   }

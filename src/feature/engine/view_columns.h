@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ using ViewArrays = std::vector<std::shared_ptr<arrow::Array>>;
 
 /// What a view's planned features need to be read, and from when to when.
 std::vector<std::string> ColumnsToRead(const PlannedView& planned);
+/// The longest window of the planned features of a window view; absent: one of them is a lifetime.
+std::optional<int64_t> LongestWindow(const PlannedView& planned);
 /// Times of the entity rows in microseconds.
 SourceRange RangeToRead(const PlannedView& planned, int64_t min_micros, int64_t max_micros,
                         const RetrievalOptions& options);

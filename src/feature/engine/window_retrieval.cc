@@ -191,7 +191,7 @@ Status PartitionedWindows::OpenSource(const Definitions& definitions, const Offl
                                       const SharedSources& sources) {
   const FeatureView& view = *planned_.view;
   GNOMON_RETURN_NOT_OK(memory_.Grow(Reach::NumBytes(keys_)));
-  reach_.emplace(labels_, keys_, view.LongestWindow());
+  reach_.emplace(labels_, keys_, LongestWindow(planned_));
   const auto times = labels_.range().value_or(table::TimeRange{.min = 0, .max = 0});
   const SourceRange range = RangeToRead(planned_, times.min, times.max, options_);
   GNOMON_ASSIGN_OR_RETURN(ViewSource source,
