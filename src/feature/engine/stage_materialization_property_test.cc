@@ -56,7 +56,7 @@ class Random {
 };
 
 /// Few keys and times, so that ties decide; nulls.
-TablePtr RandomRows(Random& random, arrow::TimeUnit::type unit, int64_t rows, bool all_created) {
+TablePtr RandomRows(Random& random, arrow::TimeUnit::type unit, int64_t rows) {
   const int64_t ticks = unit == arrow::TimeUnit::SECOND  ? 1
                         : unit == arrow::TimeUnit::MILLI ? 1000
                         : unit == arrow::TimeUnit::MICRO ? kMicros
@@ -76,7 +76,7 @@ TablePtr RandomRows(Random& random, arrow::TimeUnit::type unit, int64_t rows, bo
     put(keys, 20, static_cast<int32_t>(random.Int(0, 9)));
     put(shops, 20, std::string(static_cast<size_t>(random.Int(1, 4)), 's'));
     put(times, 30, at);
-    put(created, all_created ? INT64_MAX : 10, at + random.Int(-2, 5) * kHour * ticks);
+    put(created, 10, at + random.Int(-2, 5) * kHour * ticks);
     put(numbers, 7, random.Int(-20, 20));
     put(reals, 7, static_cast<double>(random.Int(-40, 40)) / 7);
   }
@@ -88,7 +88,7 @@ TablePtr RandomRows(Random& random, arrow::TimeUnit::type unit, int64_t rows, bo
                          *numbers.Finish(), *reals.Finish()});
 }
 
-void WriteSource(Random& random, const std::string& folder, bool all_created) {
+void WriteSource(Random& random, const std::string& folder) {
   std::filesystem::create_directories(folder);
   const auto unit =
       random.One<arrow::TimeUnit::type>({arrow::TimeUnit::SECOND, arrow::TimeUnit::MILLI,
@@ -96,8 +96,7 @@ void WriteSource(Random& random, const std::string& folder, bool all_created) {
   for (int64_t file = random.Int(1, 4); file > 0; --file) {
     table::WriteOptions options;
     options.row_group_rows = random.Int(5, 60);
-    const TablePtr rows =
-        RandomRows(random, unit, random.One<int64_t>({0, 3, 40, 150}), all_created);
+    const TablePtr rows = RandomRows(random, unit, random.One<int64_t>({0, 3, 40, 150}));
     RequireOk(table::WriteTable({}, *rows, Concat(folder, "/", file, ".parquet"), options));
   }
 }
@@ -264,11 +263,9 @@ TEST_CASE(
     INFO("GNOMON_TEST_SEED=", seed);
     Random random(seed);
     const std::string place = Concat(folder.path(), "/", seed);
-    WriteSource(random, place + "/a", false);
-    WriteSource(random, place + "/b", false);
-    // Whether a key whose events have no created time has a list of nulls or none is the other
-    // keys' doing that are made into rows with it.
-    WriteSource(random, place + "/c", true);
+    WriteSource(random, place + "/a");
+    WriteSource(random, place + "/b");
+    WriteSource(random, place + "/c");
     const std::string text = RandomDefinitions(random);
     INFO(text);
     const World world = MakeWorld(text, place);

@@ -45,6 +45,12 @@ Result<std::shared_ptr<arrow::Array>> MakeLists(const std::shared_ptr<arrow::Dat
                                                 std::span<const int32_t> offsets,
                                                 std::shared_ptr<arrow::Array> values);
 
+/// Lists of created times (int64; null or INT64_MIN: none), null where no event of the row has one:
+/// what is stored of a key does not depend on the keys beside it.
+Result<std::shared_ptr<arrow::Array>> MakeCreatedLists(const std::shared_ptr<arrow::DataType>& type,
+                                                       std::span<const int32_t> offsets,
+                                                       const arrow::Array& values);
+
 /// MergeWindowRows with each event's origin.
 struct MergedEvents {
   std::shared_ptr<arrow::RecordBatch> rows;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <arrow/array.h>
+#include <arrow/buffer.h>
 #include <arrow/builder.h>
 #include <arrow/chunked_array.h>
 #include <arrow/record_batch.h>
@@ -106,8 +107,12 @@ class WindowFolding::Run {
       GNOMON_RETURN_NOT_OK(names_.AppendNull());
       GNOMON_RETURN_NOT_OK(partials_.AppendNull());
     }
-    indices_.insert(indices_.end(), kept.begin(), kept.end());
-    for (int64_t event = cut; event < end; ++event) indices_.push_back(event);
+    const auto keep = [&](int64_t event) {
+      indices_.push_back(event);
+      created_times_.push_back(created_.TimeAt(row, event - times_.begin(row)));
+    };
+    std::ranges::for_each(kept, keep);
+    for (int64_t event = cut; event < end; ++event) keep(event);
     offsets_.push_back(static_cast<int32_t>(indices_.size()));
     return Status::OK();
   }
@@ -123,8 +128,14 @@ class WindowFolding::Run {
         GNOMON_RETURN_NOT_OK(names_.Finish(&column));
       } else if (field->name() == kPartials) {
         GNOMON_RETURN_NOT_OK(partials_.Finish(&column));
+      } else if (field->name() == kCreatedTimes) {
+        // Their lists are not those of the times: a row without any has none.
+        const auto length = static_cast<int64_t>(created_times_.size());
+        const arrow::Int64Array values(length, arrow::Buffer::Wrap(created_times_));
+        GNOMON_ASSIGN_OR_RETURN(column,
+                                internal::MakeCreatedLists(field->type(), offsets_, values));
       } else if (lists->null_count() == lists->length()) {
-        column = lists;  // created times that no event has
+        column = lists;  // tiles, which are made of the result
       } else {
         const arrow::ChunkedArray values(EventLists(lists).values());
         GNOMON_ASSIGN_OR_RETURN(auto gathered, table::Gather(values, indices_));
@@ -235,7 +246,8 @@ class WindowFolding::Run {
   const std::span<const uint8_t> counted_;
   const EventLists times_;
   const EventLists created_;
-  std::vector<int64_t> indices_;  ///< of the events that stay
+  std::vector<int64_t> indices_;        ///< of the events that stay
+  std::vector<int64_t> created_times_;  ///< of these
   std::vector<int32_t> offsets_ = {0};
   std::shared_ptr<arrow::Int64Builder> folded_values_ = std::make_shared<arrow::Int64Builder>();
   std::shared_ptr<arrow::StringBuilder> name_values_ = std::make_shared<arrow::StringBuilder>();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <ranges>
 #include <utility>
 
 #include <arrow/array.h>
@@ -21,6 +22,7 @@ namespace gnomon::feature {
 
 using internal::EventLists;
 using internal::kNoTime;
+using internal::MakeCreatedLists;
 using internal::MakeLists;
 
 namespace {
@@ -161,9 +163,10 @@ Result<std::shared_ptr<arrow::RecordBatch>> MakeWindowRows(const OnlineTable& ta
     if (!in_order) {
       GNOMON_ASSIGN_OR_RETURN(values, table::Gather(arrow::ChunkedArray(values), grouping.indices));
     }
-    GNOMON_ASSIGN_OR_RETURN(auto lists,
-                            MakeLists(field->type(), grouping.offsets, std::move(values)));
-    columns.push_back(std::move(lists));
+    GNOMON_ASSIGN_OR_RETURN(columns.emplace_back(),
+                            field->name() == kCreatedTimes
+                                ? MakeCreatedLists(field->type(), grouping.offsets, *values)
+                                : MakeLists(field->type(), grouping.offsets, std::move(values)));
   }
   return arrow::RecordBatch::Make(table.schema, num_groups, std::move(columns));
 }
@@ -183,6 +186,28 @@ Result<std::shared_ptr<arrow::Array>> internal::MakeLists(
   GNOMON_RETURN_NOT_OK(builder.AppendValues(offsets.data(), static_cast<int64_t>(offsets.size())));
   GNOMON_ASSIGN_OR_RETURN(const auto offset_array, builder.Finish());
   return arrow::ListArray::FromArrays(type, *offset_array, *values);
+}
+
+Result<std::shared_ptr<arrow::Array>> internal::MakeCreatedLists(
+    const std::shared_ptr<arrow::DataType>& type, std::span<const int32_t> offsets,
+    const arrow::Array& values) {
+  const auto& created = static_cast<const arrow::Int64Array&>(values);
+  const auto has_time = [&](int32_t i) {
+    return created.IsValid(i) && created.Value(i) != kNoTime;
+  };
+  auto items = std::make_shared<arrow::Int64Builder>();
+  arrow::ListBuilder lists(arrow::default_memory_pool(), items, type);
+  for (size_t group = 0; group + 1 < offsets.size(); ++group) {
+    const auto events = std::views::iota(offsets[group], offsets[group + 1]);
+    if (std::ranges::none_of(events, has_time)) {
+      GNOMON_RETURN_NOT_OK(lists.AppendNull());
+      continue;
+    }
+    GNOMON_RETURN_NOT_OK(lists.Append());
+    for (const int32_t i : events)
+      GNOMON_RETURN_NOT_OK(has_time(i) ? items->Append(created.Value(i)) : items->AppendNull());
+  }
+  return lists.Finish();
 }
 
 Result<internal::MergedEvents> internal::MergeEvents(const OnlineTable& table, WindowReach reach,
@@ -246,8 +271,9 @@ Result<internal::MergedEvents> internal::MergeEvents(const OnlineTable& table, W
     }
     GNOMON_ASSIGN_OR_RETURN(auto values,
                             GatherFrom(old_lists.values(), new_lists.values(), indices));
-    GNOMON_ASSIGN_OR_RETURN(auto lists, MakeLists(type, offsets, std::move(values)));
-    columns.push_back(std::move(lists));
+    GNOMON_ASSIGN_OR_RETURN(columns.emplace_back(),
+                            field == created_field ? MakeCreatedLists(type, offsets, *values)
+                                                   : MakeLists(type, offsets, std::move(values)));
   }
   result.rows = arrow::RecordBatch::Make(table.schema, num_rows, std::move(columns));
   return result;

@@ -65,10 +65,23 @@ TEST_CASE("groups become lists in the order of time, created and input") {
   const std::vector<int64_t> offsets = {1, 5, 5, 6};
   const auto made = ValueOf(MakeWindowRows(kTable, *rows, offsets));
   CHECK_TABLE_EQ(AsTable(made), TableOfSchema(kTable.schema, R"([
-    [[1, 2, 2, 2], [null, 0, 1, 1], [10, 22, 20, 21]], [[], [], []], [[5], [1], [null]]])"));
+    [[1, 2, 2, 2], [null, 0, 1, 1], [10, 22, 20, 21]], [[], null, []], [[5], [1], [null]]])"));
   const WindowRowTimes newest = NewestTimes(*made);
   CHECK(newest.event_times == std::vector<int64_t>{2, 0, 5});
   CHECK(newest.created_times == std::vector<int64_t>{1, INT64_MIN, 1});
+}
+
+TEST_CASE("the lists of a key do not depend on the created times of others") {
+  const auto rows = RawRows("[[1, null, 10], [2, null, 20], [1, 7, 30]]");
+  const auto made = ValueOf(MakeWindowRows(kTable, *rows, std::vector<int64_t>{0, 2, 3}));
+  const auto alone = ValueOf(MakeWindowRows(kTable, *rows, std::vector<int64_t>{0, 2}));
+  CHECK_TABLE_EQ(AsTable(made), TableOfSchema(kTable.schema, R"([
+    [[1, 2], null, [10, 20]], [[1], [7], [30]]])"));
+  CHECK(made->Slice(0, 1)->Equals(*alone));
+  const auto merged =
+      ValueOf(MergeWindowRows(kTable, {}, Stored("[[[3], null, [0]], [null, null, null]]"), *made));
+  CHECK_TABLE_EQ(AsTable(merged), TableOfSchema(kTable.schema, R"([
+    [[1, 2, 3], null, [10, 20, 0]], [[1], [7], [30]]])"));
 }
 
 TEST_CASE("without created times their lists are null, and narrower columns are widened") {
@@ -90,13 +103,12 @@ TEST_CASE("merging keeps the order, stored before new on ties, and drops what no
       Window("[[[20, 40], null, [4, 5]], [[1], null, [6]], [[5, 5], [6, 7], [9, null]]]");
   CHECK_TABLE_EQ(AsTable(ValueOf(MergeWindowRows(kTable, 20, stored, *added))),
                  TableOfSchema(kTable.schema, R"([
-    [[30, 40], [null, null], [3, 5]],
-    [[1], [null], [6]],
+    [[30, 40], null, [3, 5]],
+    [[1], null, [6]],
     [[5, 5, 5], [6, 7, 7], [9, 8, null]]])"));
   CHECK_TABLE_EQ(
       AsTable(ValueOf(MergeWindowRows(kTable, std::nullopt, stored, *added)))->Slice(0, 1),
-      TableOfSchema(kTable.schema,
-                    "[[[10, 20, 20, 30, 40], [null, null, null, null, null], [1, 2, 4, 3, 5]]]"));
+      TableOfSchema(kTable.schema, "[[[10, 20, 20, 30, 40], null, [1, 2, 4, 3, 5]]]"));
 }
 
 TEST_CASE("merging without created times keeps their lists null") {
