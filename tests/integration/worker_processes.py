@@ -3,7 +3,7 @@
 
 The repository of examples/plugin: a window view with a plug-in's aggregates, a plain view with its functions, on-demand
 features, a view over a view. Both isolations write the same file, also when a worker is killed in the middle of its
-work; the explanation lists the stages; a worker refuses a plug-in that is not the driver's.
+work, and without entity rows; the explanation lists the stages; a worker refuses a plug-in that is not the driver's.
 """
 
 import datetime
@@ -57,6 +57,20 @@ def retrieve(folder, out: str, *more) -> str:
                folder / out, *more)
 
 
+def check_ranges(folder):
+    """Without entity rows: the rows of a plain view, and those of several views at all their times."""
+    for features in ("place:km,place:mail", "place:km,visits:seconds_sum,visits:path_1d"):
+        ask = ("-c", folder, "get-historical-features", "--start", "2024-01-03", "--end", "2024-01-06T12:00:00Z", "-f", features)
+        for isolation in ("thread", "process"):
+            configure(folder, isolation)
+            run(*ask, "-o", folder / f"range_{isolation}.parquet")
+        assert (folder / "range_thread.parquet").read_bytes() == (folder / "range_process.parquet").read_bytes(), features
+        assert pyarrow.parquet.read_metadata(folder / "range_thread.parquet").num_rows > 500
+        assert "stages in 2 worker processes" in run(*ask, "--explain")
+        stats = run(*ask, "-o", folder / "range_process.parquet", "--stats")
+        assert "scan" in stats and "none, all in this process" not in stats, stats
+
+
 def main():
     with temporary_folder() as folder:
         (folder / "plugins").mkdir()
@@ -81,6 +95,8 @@ def main():
                         "all", "--explain")
         for text in ("stages in 2 worker processes", "stage 0", "asof_join", "window_aggregate"):
             assert text in explained, explained
+
+        check_ranges(folder)
 
         fail("worker", "--fd", 0, "--plugin", library, "--plugin-id", "0" * 64, code=CONFLICT,
              says="is not the one that the driver has loaded")

@@ -11,6 +11,7 @@
 #include "feature/engine/distinct_rows.h"
 #include "feature/engine/retrieval.h"
 #include "feature/engine/source_rows.h"
+#include "feature/engine/stage_rows.h"
 #include "feature/engine/view_columns.h"
 #include "table/column.h"
 
@@ -141,6 +142,10 @@ Result<std::unique_ptr<HistoricalRows>> OpenRange(const Context& context, const 
                  Quoted(plan.request_fields.front().name));
   }
   const SourceRange range{.min = start, .max = end, .created_before = options.created_before};
+  if (options.in_processes) {
+    auto rows = OpenRangeInProcesses(context, plan, store, start, end, options);
+    if (rows.ok() || KindOf(rows.status()) != ErrorKind::kUnsupported) return rows;
+  }
   if (plan.views.size() == 1 && !plan.views.front().view->is_window()) {
     auto rows = std::make_unique<RowsOfOneView>(context, plan);
     GNOMON_RETURN_NOT_OK(rows->Open(store, range));

@@ -172,6 +172,42 @@ Result<Plan> AddExpressions(const FeaturePlan& plan, const HiddenNames& hidden, 
   return rows;
 }
 
+/// Of each view's features, between the nodes.
+std::vector<std::vector<std::string>> FeatureNames(const FeaturePlan& plan,
+                                                   const HiddenNames& hidden) {
+  std::vector<std::vector<std::string>> names(plan.views.size());
+  for (size_t i = 0; i < plan.views.size(); ++i) {
+    for (size_t k = 0; k < plan.views[i].features.size(); ++k) {
+      names[i].push_back(hidden.Of({.kind = ColumnSlot::Kind::kView,
+                                    .index = static_cast<int>(i),
+                                    .feature = static_cast<int>(k)}));
+    }
+  }
+  return names;
+}
+
+/// These columns, then the plan's outputs, but for those that are such a column.
+Result<Plan> Outputs(const FeaturePlan& plan, const HiddenNames& hidden,
+                     const std::vector<std::string>& columns, Plan rows) {
+  dataset::ProjectSpec project;
+  for (const std::string& name : columns)
+    project.expressions.push_back({name, ColumnExpression(name)});
+  for (const PlannedOutput& output : plan.outputs) {
+    if (std::ranges::find(columns, output.name) != columns.end()) continue;
+    project.expressions.push_back({output.name, ColumnExpression(hidden.Of(output.slot))});
+  }
+  return MakeNode(std::move(project), {std::move(rows)});
+}
+
+KeyedView KeysOf(const PlannedView& planned) {
+  KeyedView keyed{.view = planned.view,
+                  .join_keys = planned.join_keys,
+                  .names = planned.entity_columns,
+                  .types = {}};
+  for (const ValueType& type : planned.key_types) keyed.types.push_back(type.ToArrow());
+  return keyed;
+}
+
 }  // namespace
 
 int NumWorkers(const RetrievalOptions& options) {
@@ -216,23 +252,38 @@ Result<Plan> LowerRetrieval(const Context& context, const FeaturePlan& plan,
   DatabaseReads databases{.most_parts = NumPartitions(options)};
   const HiddenNames hidden(plan, *entity_rows->schema());
   GNOMON_ASSIGN_OR_RETURN(Plan rows, LabelsOf(plan, hidden, entity_rows));
-  std::vector<std::vector<std::string>> names(plan.views.size());
-  for (size_t i = 0; i < plan.views.size(); ++i) {
-    for (size_t k = 0; k < plan.views[i].features.size(); ++k) {
-      names[i].push_back(hidden.Of({.kind = ColumnSlot::Kind::kView,
-                                    .index = static_cast<int>(i),
-                                    .feature = static_cast<int>(k)}));
-    }
-  }
-  GNOMON_ASSIGN_OR_RETURN(rows, AddViewColumns(context, plan, store, std::move(rows), time,
-                                               bounds.min, bounds.max, names, options, &databases));
+  GNOMON_ASSIGN_OR_RETURN(
+      rows, AddViewColumns(context, plan, store, std::move(rows), time, bounds.min, bounds.max,
+                           FeatureNames(plan, hidden), options, &databases));
   GNOMON_ASSIGN_OR_RETURN(rows, AddExpressions(plan, hidden, std::move(rows)));
-  dataset::ProjectSpec project;
-  for (const std::string& name : entity_rows->schema()->field_names())
-    project.expressions.push_back({name, ColumnExpression(name)});
-  for (const PlannedOutput& output : plan.outputs)
-    project.expressions.push_back({output.name, ColumnExpression(hidden.Of(output.slot))});
-  return MakeNode(std::move(project), {std::move(rows)});
+  return Outputs(plan, hidden, entity_rows->schema()->field_names(), std::move(rows));
+}
+
+Result<Plan> LowerRange(const Context& context, const FeaturePlan& plan, const OfflineStore& store,
+                        int64_t start, int64_t end, const RetrievalOptions& options) {
+  constexpr const char* kTime = "event_timestamp";
+  DatabaseReads databases{.most_parts = NumPartitions(options)};
+  const ViewPlanner planner(context, *plan.definitions, store, options.created_before, &databases);
+  std::vector<KeyedView> views;
+  for (const PlannedView& planned : plan.views) views.push_back(KeysOf(planned));
+  std::vector<std::string> columns = views.front().names;
+  columns.emplace_back(kTime);
+  arrow::FieldVector fields;
+  for (const std::string& name : columns) fields.push_back(arrow::field(name, arrow::null()));
+  const HiddenNames hidden(plan, arrow::Schema(fields));
+  const auto names = FeatureNames(plan, hidden);
+  Plan rows;
+  if (views.size() == 1 && !views.front().view->is_window()) {
+    GNOMON_ASSIGN_OR_RETURN(rows, planner.RowsInRange(views.front(), plan.views.front().features,
+                                                      names.front(), start, end));
+  } else {
+    GNOMON_ASSIGN_OR_RETURN(rows, planner.DistinctRows(views, start, end));
+    GNOMON_RETURN_NOT_OK(CheckEntityRows(plan, *rows->schema()));
+    GNOMON_ASSIGN_OR_RETURN(rows, AddViewColumns(context, plan, store, std::move(rows), kTime,
+                                                 start, end, names, options, &databases));
+  }
+  GNOMON_ASSIGN_OR_RETURN(rows, AddExpressions(plan, hidden, std::move(rows)));
+  return Outputs(plan, hidden, columns, std::move(rows));
 }
 
 }  // namespace gnomon::feature

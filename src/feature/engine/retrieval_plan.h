@@ -32,4 +32,11 @@ Result<dataset::Plan> LowerRetrieval(const Context& context, const FeaturePlan& 
                                      const std::shared_ptr<arrow::Table>& entity_rows,
                                      const RetrievalOptions& options);
 
+/// Retrieval without entity rows as one plan, whose rows are those of OpenRange, bit for bit: the
+/// rows of one plain view, or the distinct keys and times of all views' rows, then as above.
+/// kUnsupported, too, for event times (and with created_before for created times) in nanoseconds.
+Result<dataset::Plan> LowerRange(const Context& context, const FeaturePlan& plan,
+                                 const OfflineStore& store, int64_t start, int64_t end,
+                                 const RetrievalOptions& options);
+
 }  // namespace gnomon::feature

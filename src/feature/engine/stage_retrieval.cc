@@ -56,11 +56,7 @@ Result<std::shared_ptr<arrow::Table>> NoEntityRows(const FeaturePlan& plan) {
 
 /// What a plan cannot say is done by this process's engine, which also says best what is wrong with
 /// the request: nothing has run yet.
-Result<dataset::Plan> LowerOrLeave(const Context& context, const FeaturePlan& plan,
-                                   const OfflineStore& store,
-                                   const std::shared_ptr<arrow::Table>& entity_rows,
-                                   const RetrievalOptions& options) {
-  auto lowered = LowerRetrieval(context, plan, store, entity_rows, options);
+Result<dataset::Plan> OrLeave(const Context& context, Result<dataset::Plan> lowered) {
   if (lowered.ok()) return lowered;
   GNOMON_RETURN_NOT_OK(context.Check());
   return Error(ErrorKind::kUnsupported, lowered.status().message());
@@ -80,7 +76,7 @@ void AddWork(const dataset::DistributedStats& work, RetrievalStats* stats) {
 Result<std::shared_ptr<arrow::Table>> RunStages(const Context& context, runtime::Backend& backend,
                                                 const FeaturePlan& plan,
                                                 const dataset::Plan& lowered,
-                                                const arrow::Table& entity_rows,
+                                                const arrow::Table* entity_rows,
                                                 const RetrievalOptions& options,
                                                 RetrievalStats* stats, MemoryReservation* memory) {
   const double start = MonotonicSeconds();
@@ -96,9 +92,11 @@ Result<std::shared_ptr<arrow::Table>> RunStages(const Context& context, runtime:
   }
   GNOMON_RETURN_NOT_OK(rows.Finish());
   if (stats != nullptr) {
-    GNOMON_ASSIGN_OR_RETURN(const std::string time, EventTimestampColumn(*entity_rows.schema()));
-    stats->entity_rows = entity_rows.num_rows();
-    stats->null_key_rows = CountNullKeys(plan, entity_rows, time);
+    stats->entity_rows = rows.num_rows(0);
+    if (entity_rows != nullptr) {
+      GNOMON_ASSIGN_OR_RETURN(const std::string time, EventTimestampColumn(*entity_rows->schema()));
+      stats->null_key_rows = CountNullKeys(plan, *entity_rows, time);
+    }
     AddWork(result->work(), stats);
     stats->spilled_bytes += rows.spilled_bytes();
     stats->seconds.emplace_back("stages", MonotonicSeconds() - start);
@@ -114,6 +112,36 @@ Result<std::shared_ptr<arrow::Table>> RunStages(const Context& context, runtime:
   return rows.TakeTable(memory == nullptr ? &not_kept : memory);
 }
 
+/// They live as long as the backend.
+Result<std::unique_ptr<runtime::Backend>> StartWorkers(const Context& context,
+                                                       const FeaturePlan& plan,
+                                                       const OfflineStore& store,
+                                                       const RetrievalOptions& options) {
+  runtime::StageRegistry registry;
+  GNOMON_RETURN_NOT_OK(dataset::RegisterPlanStages(registry, nullptr));
+  std::map<std::string, Secret> access = dataset::AccessForWorkers();
+  access.merge(AccessToDatabases(store));
+  return runtime::MakeLocalBackend(registry,
+                                   {.isolation = runtime::Isolation::kProcess,
+                                    .max_workers = NumWorkers(options),
+                                    .memory = context.memory,
+                                    .worker_command = WorkerCommand(*plan.definitions, options),
+                                    .access = std::move(access)});
+}
+
+/// The stages of a plan in words, or why there are none.
+std::string Explained(const Result<dataset::Plan>& lowered, const RetrievalOptions& options) {
+  const auto text = lowered.ok() ? dataset::ExplainDistributed(*lowered, DistributionOf(options))
+                                 : Result<std::string>(lowered.status());
+  if (!text.ok() && KindOf(text.status()) == ErrorKind::kUnsupported)
+    return Concat("  runs in this process, not in workers: ", text.status().message(), "\n");
+  if (!text.ok()) return Concat("  cannot run as stages: ", text.status().message(), "\n");
+  std::string lines =
+      Concat("  stages in ", NumWorkers(options), " worker processes (isolation: process):\n");
+  for (const std::string& line : Split(Trim(*text), '\n')) lines += Concat("    ", line, "\n");
+  return lines;
+}
+
 }  // namespace
 
 Result<std::shared_ptr<arrow::Table>> RetrieveByStages(
@@ -122,46 +150,53 @@ Result<std::shared_ptr<arrow::Table>> RetrieveByStages(
     const RetrievalOptions& options, RetrievalStats* stats, MemoryReservation* memory) {
   GNOMON_ASSIGN_OR_RETURN(const dataset::Plan lowered,
                           LowerRetrieval(context, plan, store, entity_rows, options));
-  return RunStages(context, backend, plan, lowered, *entity_rows, options, stats, memory);
+  return RunStages(context, backend, plan, lowered, entity_rows.get(), options, stats, memory);
+}
+
+Result<std::shared_ptr<arrow::Table>> RetrieveRangeByStages(
+    const Context& context, runtime::Backend& backend, const FeaturePlan& plan,
+    const OfflineStore& store, int64_t start, int64_t end, const RetrievalOptions& options,
+    RetrievalStats* stats, MemoryReservation* memory) {
+  GNOMON_ASSIGN_OR_RETURN(const dataset::Plan lowered,
+                          LowerRange(context, plan, store, start, end, options));
+  return RunStages(context, backend, plan, lowered, nullptr, options, stats, memory);
 }
 
 Result<std::shared_ptr<arrow::Table>> RetrieveInProcesses(
     const Context& context, const FeaturePlan& plan, const OfflineStore& store,
     const std::shared_ptr<arrow::Table>& entity_rows, const RetrievalOptions& options,
     RetrievalStats* stats, MemoryReservation* memory) {
-  GNOMON_ASSIGN_OR_RETURN(const dataset::Plan lowered,
-                          LowerOrLeave(context, plan, store, entity_rows, options));
-  runtime::StageRegistry registry;
-  GNOMON_RETURN_NOT_OK(dataset::RegisterPlanStages(registry, nullptr));
-  std::map<std::string, Secret> access = dataset::AccessForWorkers();
-  access.merge(AccessToDatabases(store));
   GNOMON_ASSIGN_OR_RETURN(
-      const auto backend,
-      runtime::MakeLocalBackend(registry,
-                                {.isolation = runtime::Isolation::kProcess,
-                                 .max_workers = NumWorkers(options),
-                                 .memory = context.memory,
-                                 .worker_command = WorkerCommand(*plan.definitions, options),
-                                 .access = std::move(access)}));
-  return RunStages(context, *backend, plan, lowered, *entity_rows, options, stats, memory);
+      const dataset::Plan lowered,
+      OrLeave(context, LowerRetrieval(context, plan, store, entity_rows, options)));
+  GNOMON_ASSIGN_OR_RETURN(const auto workers, StartWorkers(context, plan, store, options));
+  return RunStages(context, *workers, plan, lowered, entity_rows.get(), options, stats, memory);
+}
+
+Result<std::shared_ptr<arrow::Table>> RetrieveRangeInProcesses(
+    const Context& context, const FeaturePlan& plan, const OfflineStore& store, int64_t start,
+    int64_t end, const RetrievalOptions& options, RetrievalStats* stats,
+    MemoryReservation* memory) {
+  GNOMON_ASSIGN_OR_RETURN(const dataset::Plan lowered,
+                          OrLeave(context, LowerRange(context, plan, store, start, end, options)));
+  GNOMON_ASSIGN_OR_RETURN(const auto workers, StartWorkers(context, plan, store, options));
+  return RunStages(context, *workers, plan, lowered, nullptr, options, stats, memory);
 }
 
 std::string ExplainStages(const Context& context, const FeaturePlan& plan,
                           const OfflineStore& store, const RetrievalOptions& options) {
-  const auto explain = [&]() -> Result<std::string> {
+  const auto lower = [&]() -> Result<dataset::Plan> {
     GNOMON_ASSIGN_OR_RETURN(const auto entity_rows, NoEntityRows(plan));
-    GNOMON_ASSIGN_OR_RETURN(const dataset::Plan lowered,
-                            LowerOrLeave(context, plan, store, entity_rows, options));
-    return dataset::ExplainDistributed(lowered, DistributionOf(options));
+    return LowerRetrieval(context, plan, store, entity_rows, options);
   };
-  const auto text = explain();
-  if (!text.ok() && KindOf(text.status()) == ErrorKind::kUnsupported)
-    return Concat("  runs in this process, not in workers: ", text.status().message(), "\n");
-  if (!text.ok()) return Concat("  cannot run as stages: ", text.status().message(), "\n");
-  std::string lines =
-      Concat("  stages in ", NumWorkers(options), " worker processes (isolation: process):\n");
-  for (const std::string& line : Split(Trim(*text), '\n')) lines += Concat("    ", line, "\n");
-  return lines;
+  return Explained(OrLeave(context, lower()), options);
+}
+
+std::string ExplainRangeStages(const Context& context, const FeaturePlan& plan,
+                               const OfflineStore& store, int64_t start, int64_t end,
+                               const RetrievalOptions& options) {
+  return Explained(OrLeave(context, LowerRange(context, plan, store, start, end, options)),
+                   options);
 }
 
 }  // namespace gnomon::feature

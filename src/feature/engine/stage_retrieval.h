@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -33,8 +34,21 @@ Result<std::shared_ptr<arrow::Table>> RetrieveInProcesses(
     const std::shared_ptr<arrow::Table>& entity_rows, const RetrievalOptions& options,
     RetrievalStats* stats, MemoryReservation* memory = nullptr);
 
+/// The same without entity rows: the plan of LowerRange, the rows of OpenRange.
+Result<std::shared_ptr<arrow::Table>> RetrieveRangeByStages(
+    const Context& context, runtime::Backend& backend, const FeaturePlan& plan,
+    const OfflineStore& store, int64_t start, int64_t end, const RetrievalOptions& options,
+    RetrievalStats* stats, MemoryReservation* memory = nullptr);
+Result<std::shared_ptr<arrow::Table>> RetrieveRangeInProcesses(
+    const Context& context, const FeaturePlan& plan, const OfflineStore& store, int64_t start,
+    int64_t end, const RetrievalOptions& options, RetrievalStats* stats,
+    MemoryReservation* memory = nullptr);
+
 /// The stages in words, or why there are none.
 std::string ExplainStages(const Context& context, const FeaturePlan& plan,
                           const OfflineStore& store, const RetrievalOptions& options);
+std::string ExplainRangeStages(const Context& context, const FeaturePlan& plan,
+                               const OfflineStore& store, int64_t start, int64_t end,
+                               const RetrievalOptions& options);
 
 }  // namespace gnomon::feature

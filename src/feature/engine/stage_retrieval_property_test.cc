@@ -320,6 +320,63 @@ TEST_CASE("a retrieval is the same bits in this process, as a plan and on many n
   }
 }
 
+TEST_CASE("a range without entity rows has the same rows as stages, whatever fails") {
+  const char* replay = std::getenv("GNOMON_TEST_SEED");
+  const char* more = std::getenv("GNOMON_TEST_CASES");
+  const uint64_t first = replay != nullptr ? std::strtoull(replay, nullptr, 10) : 1;
+  const uint64_t cases = replay != nullptr ? 1
+                         : more != nullptr ? std::strtoull(more, nullptr, 10)
+                                           : 25;
+  const auto folder = test::MakeTemporaryFolder();
+  int64_t rows = 0;
+  int64_t unsupported = 0;
+  for (uint64_t seed = first; seed < first + cases; ++seed) {
+    INFO("GNOMON_TEST_SEED=", seed);
+    Random random(seed);
+    World world = MakeWorld(random, Concat(folder.path(), "/", seed));
+    std::vector<std::string> refs;
+    for (const char* ref : {"plain:n", "plain:x", "other:x", "windows:*", "above:*"}) {
+      if (random.Chance(0.4)) refs.push_back(ref);
+    }
+    if (refs.empty()) refs = {"plain:x", "plain:n"};
+    world.plan = ValueOf(PlanFeatures(world.definitions, refs, true));
+    const int64_t start = random.Int(-2, 30) * kHour * 1'000'000 - random.Int(0, 1);
+    const int64_t end = start + random.Int(0, 40) * kHour * 1'000'000 + random.Int(0, 1);
+    const auto expected =
+        RetrieveRange({}, world.plan, *world.store, start, end, world.options, nullptr);
+    const auto lowered = LowerRange({}, world.plan, *world.store, start, end, world.options);
+    if (!expected.ok()) {  // other join keys
+      CHECK(!lowered.ok());
+      continue;
+    }
+    if (!lowered.ok()) {
+      INFO(lowered.status().ToString());
+      CHECK(KindOf(lowered.status()) == ErrorKind::kUnsupported);
+      ++unsupported;
+      continue;
+    }
+    INFO(dataset::FormatPlan(*lowered));
+    std::vector<dataset::OperatorStats> here;
+    RequireSame(RunHere(*lowered, random, &here), *expected);
+    runtime::StageRegistry registry;
+    RequireOk(dataset::RegisterPlanStages(registry, nullptr, &world.extensions));
+    const auto backend =
+        runtime::MakeSimulatedBackend(registry, {.seed = seed,
+                                                 .num_nodes = 1 + static_cast<int>(seed % 4),
+                                                 .faults = runtime::SimulatedFaults::Everything()});
+    RetrievalStats stats;
+    RequireSame(RetrieveRangeByStages({}, *backend, world.plan, *world.store, start, end,
+                                      world.options, &stats),
+                *expected);
+    CHECK(stats.entity_rows == (*expected)->num_rows());
+    CheckWork(stats, here);
+    rows += (*expected)->num_rows();
+  }
+  if (replay != nullptr) return;
+  CHECK(rows > 200);
+  CHECK(unsupported < static_cast<int64_t>(cases));
+}
+
 TEST_CASE("what a plan cannot say is named, and the stages are shown") {
   Random random(3);
   const auto folder = test::MakeTemporaryFolder();

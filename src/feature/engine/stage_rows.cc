@@ -65,4 +65,17 @@ Result<std::unique_ptr<HistoricalRows>> OpenInProcesses(const Context& context,
                                        std::move(of_rows));
 }
 
+Result<std::unique_ptr<HistoricalRows>> OpenRangeInProcesses(const Context& context,
+                                                             const FeaturePlan& plan,
+                                                             const OfflineStore& store,
+                                                             int64_t start, int64_t end,
+                                                             const RetrievalOptions& options) {
+  RetrievalStats stats;
+  MemoryReservation of_rows(context.memory);
+  GNOMON_ASSIGN_OR_RETURN(auto rows, RetrieveRangeInProcesses(context, plan, store, start, end,
+                                                              options, &stats, &of_rows));
+  return std::make_unique<CountedRows>(RowsOfTable(std::move(rows), std::move(stats)),
+                                       std::move(of_rows));
+}
+
 }  // namespace gnomon::feature

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "base/context.h"
@@ -19,5 +20,12 @@ Result<std::unique_ptr<HistoricalRows>> OpenInProcesses(const Context& context,
                                                         const OfflineStore& store,
                                                         const table::PartitionedTable& entity_rows,
                                                         const RetrievalOptions& options);
+
+/// OpenRange in the same way (RetrieveRangeInProcesses).
+Result<std::unique_ptr<HistoricalRows>> OpenRangeInProcesses(const Context& context,
+                                                             const FeaturePlan& plan,
+                                                             const OfflineStore& store,
+                                                             int64_t start, int64_t end,
+                                                             const RetrievalOptions& options);
 
 }  // namespace gnomon::feature

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <set>
 #include <utility>
@@ -52,9 +53,28 @@ Result<Plan> Between(Plan rows, const std::string& time, std::optional<int64_t> 
   return rows;
 }
 
+constexpr const char* kEventTimestamp = "event_timestamp";
+
 /// Has the column a finer unit than the language compares times in?
 bool HasNanos(const Plan& rows, const std::string& column) {
   return table::UnitNanos(*rows->schema()->GetFieldByName(column)->type()) < 1000;
+}
+
+/// Rows of an event_timestamp between the bounds. kUnsupported for nanoseconds, which the language
+/// compares as microseconds.
+Result<Plan> Exactly(Plan rows, std::optional<int64_t> min, std::optional<int64_t> max) {
+  if ((min || max) && HasNanos(rows, kEventTimestamp))
+    return Error(ErrorKind::kUnsupported, "a range of times in nanoseconds");
+  std::vector<std::string> bounds;
+  if (min) bounds.push_back(Concat(" >= timestamp '", FormatTimestamp(*min), "'"));
+  if (max) bounds.push_back(Concat(" <= timestamp '", FormatTimestamp(*max), "'"));
+  for (const std::string& bound : bounds) {
+    auto bounded = MakeNode(dataset::FilterSpec{Concat(ColumnExpression(kEventTimestamp), bound)},
+                            {std::move(rows)});
+    if (!bounded.ok()) return Error(ErrorKind::kUnsupported, bounded.status().message());
+    rows = *std::move(bounded);
+  }
+  return rows;
 }
 
 }  // namespace
@@ -128,6 +148,83 @@ Result<Plan> ViewPlanner::PlainParentRows(const FeatureView& parent,
   return MakeNode(std::move(project), {std::move(rows)});
 }
 
+/// `rows` with the view's keys, their time in this unit and `features`; rows without a time, with a
+/// null key (unless `null_keys`) or created too late are left out.
+Result<Plan> ViewPlanner::KeysAndTimes(const KeyedView& view, dataset::ProjectSpec features,
+                                       Plan rows, arrow::TimeUnit::type unit,
+                                       bool null_keys) const {
+  GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(definitions_, *view.view));
+  dataset::ProjectSpec project;
+  std::vector<std::string> present;
+  for (size_t i = 0; i < view.join_keys.size(); ++i) {
+    const std::string text = ColumnExpression(view.join_keys[i]);
+    project.expressions.push_back(
+        {.name = view.names[i], .expression = text, .type = view.types[i]});
+    if (!null_keys) present.push_back(Concat(text, " is not null"));
+  }
+  const std::string time = ColumnExpression(source.timestamp_field);
+  project.expressions.push_back({kEventTimestamp, time, arrow::timestamp(unit, "UTC")});
+  std::ranges::move(features.expressions, std::back_inserter(project.expressions));
+  present.push_back(Concat(time, " is not null"));
+  if (created_before_ && !source.created_timestamp_column.empty()) {
+    if (HasNanos(rows, source.created_timestamp_column)) {
+      return Error(ErrorKind::kUnsupported, "created_before of nanoseconds");
+    }
+    const std::string created = ColumnExpression(source.created_timestamp_column);
+    present.push_back(Concat("(", created, " is null or ", created, " <= timestamp '",
+                             FormatTimestamp(*created_before_), "')"));
+  }
+  GNOMON_ASSIGN_OR_RETURN(rows, MakeNode(dataset::FilterSpec{Join(present, " and ")}, {rows}));
+  return MakeNode(std::move(project), {std::move(rows)});
+}
+
+Result<Plan> ViewPlanner::DistinctRows(const std::vector<KeyedView>& views,
+                                       std::optional<int64_t> min,
+                                       std::optional<int64_t> max) const {
+  // Their times take the finest unit.
+  std::vector<Plan> parts;
+  auto unit = arrow::TimeUnit::MICRO;
+  for (const KeyedView& keyed : views) {
+    GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(definitions_, *keyed.view));
+    GNOMON_ASSIGN_OR_RETURN(parts.emplace_back(), RowsOf(*keyed.view, {}, min, max));
+    if (HasNanos(parts.back(), source.timestamp_field)) unit = arrow::TimeUnit::NANO;
+  }
+  std::vector<std::string> distinct = views.front().names;
+  distinct.emplace_back(kEventTimestamp);
+  for (size_t i = 0; i < views.size(); ++i) {
+    GNOMON_ASSIGN_OR_RETURN(parts[i], KeysAndTimes(views[i], {}, std::move(parts[i]), unit, false));
+    GNOMON_ASSIGN_OR_RETURN(parts[i], Exactly(std::move(parts[i]), min, max));
+    dataset::ProjectSpec order;
+    for (const std::string& name : distinct)
+      order.expressions.push_back({name, ColumnExpression(name)});
+    GNOMON_ASSIGN_OR_RETURN(parts[i], MakeNode(std::move(order), {std::move(parts[i])}));
+  }
+  GNOMON_ASSIGN_OR_RETURN(Plan rows, MakeNode(dataset::UnionSpec{}, std::move(parts)));
+  GNOMON_ASSIGN_OR_RETURN(rows, MakeNode(dataset::AggregateSpec{.keys = distinct}, {rows}));
+  return MakeNode(dataset::SortSpec{.keys = {{.column = kEventTimestamp}}}, {std::move(rows)});
+}
+
+Result<Plan> ViewPlanner::RowsInRange(const KeyedView& view,
+                                      const std::vector<const Field*>& features,
+                                      const std::vector<std::string>& feature_names, int64_t min,
+                                      int64_t max) const {
+  GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(definitions_, *view.view));
+  std::vector<std::string> columns;
+  dataset::ProjectSpec project;
+  for (size_t i = 0; i < features.size(); ++i) {
+    columns.push_back(features[i]->name);
+    project.expressions.push_back({.name = feature_names[i],
+                                   .expression = ColumnExpression(features[i]->name),
+                                   .type = features[i]->dtype.ToArrow()});
+  }
+  GNOMON_ASSIGN_OR_RETURN(Plan rows, RowsOf(*view.view, columns, min, max));
+  const auto unit =
+      HasNanos(rows, source.timestamp_field) ? arrow::TimeUnit::NANO : arrow::TimeUnit::MICRO;
+  GNOMON_ASSIGN_OR_RETURN(
+      rows, KeysAndTimes(view, std::move(project), std::move(rows), unit, /*null_keys=*/true));
+  return Exactly(std::move(rows), min, max);
+}
+
 Result<Plan> ViewPlanner::JoinedParentRows(const FeatureView& view,
                                            const std::vector<std::string>& columns) const {
   // The features that are asked for, of views in their order.
@@ -139,50 +236,17 @@ Result<Plan> ViewPlanner::JoinedParentRows(const FeatureView& view,
     names.push_back(column.column);
   }
   const std::shared_ptr<const Definitions> borrowed(std::shared_ptr<const void>(), &definitions_);
-  // All views' rows count, also of those of which nothing is asked. Their times take the finest
-  // unit.
-  std::vector<std::pair<DataSource, Plan>> parents;
-  auto unit = arrow::TimeUnit::MICRO;
-  for (const std::string& name : view.source_views) {
-    const FeatureView& parent = *definitions_.FindFeatureView(name);
-    GNOMON_ASSIGN_OR_RETURN(DataSource source, SourceOf(definitions_, parent));
-    GNOMON_ASSIGN_OR_RETURN(Plan rows, RowsOf(parent, {}, {}, {}));
-    if (HasNanos(rows, source.timestamp_field)) unit = arrow::TimeUnit::NANO;
-    parents.emplace_back(std::move(source), std::move(rows));
-  }
-  std::vector<Plan> parts;
+  // All views' rows count, also of those of which nothing is asked.
   GNOMON_ASSIGN_OR_RETURN(const auto keys, JoinKeys(definitions_, view));
-  for (auto& [source, rows] : parents) {
-    dataset::ProjectSpec project;
-    std::vector<std::string> present;
-    for (const std::string& key : keys) {
-      const auto entity = std::ranges::find(definitions_.entities, key, &Entity::join_key);
-      const std::string text = ColumnExpression(key);
-      project.expressions.push_back(
-          {.name = key, .expression = text, .type = entity->value_type.ToArrow()});
-      present.push_back(Concat(text, " is not null"));
-    }
-    const std::string time = ColumnExpression(source.timestamp_field);
-    project.expressions.push_back({"event_timestamp", time, arrow::timestamp(unit, "UTC")});
-    present.push_back(Concat(time, " is not null"));
-    if (created_before_ && !source.created_timestamp_column.empty()) {
-      if (HasNanos(rows, source.created_timestamp_column)) {
-        return Error(ErrorKind::kUnsupported,
-                     "created_before of nanoseconds in a view over several views");
-      }
-      const std::string created = ColumnExpression(source.created_timestamp_column);
-      present.push_back(Concat("(", created, " is null or ", created, " <= timestamp '",
-                               FormatTimestamp(*created_before_), "')"));
-    }
-    GNOMON_ASSIGN_OR_RETURN(rows, MakeNode(dataset::FilterSpec{Join(present, " and ")}, {rows}));
-    GNOMON_ASSIGN_OR_RETURN(parts.emplace_back(), MakeNode(std::move(project), {std::move(rows)}));
+  std::vector<std::shared_ptr<arrow::DataType>> types;
+  for (const std::string& key : keys) {
+    const auto entity = std::ranges::find(definitions_.entities, key, &Entity::join_key);
+    types.push_back(entity->value_type.ToArrow());
   }
-  GNOMON_ASSIGN_OR_RETURN(Plan labels, MakeNode(dataset::UnionSpec{}, std::move(parts)));
-  std::vector<std::string> distinct = keys;
-  distinct.emplace_back("event_timestamp");
-  GNOMON_ASSIGN_OR_RETURN(labels, MakeNode(dataset::AggregateSpec{.keys = distinct}, {labels}));
-  GNOMON_ASSIGN_OR_RETURN(
-      labels, MakeNode(dataset::SortSpec{.keys = {{.column = "event_timestamp"}}}, {labels}));
+  std::vector<KeyedView> parents;
+  for (const std::string& name : view.source_views)
+    parents.push_back({definitions_.FindFeatureView(name), keys, keys, types});
+  GNOMON_ASSIGN_OR_RETURN(Plan labels, DistinctRows(parents, {}, {}));
   if (refs.empty()) return labels;
   GNOMON_ASSIGN_OR_RETURN(const FeaturePlan plan, PlanFeatures(borrowed, refs, true));
   std::vector<std::vector<std::string>> outputs;

@@ -15,6 +15,14 @@
 
 namespace gnomon::feature {
 
+/// A view whose rows are asked for by time, and how its join keys are called and typed there.
+struct KeyedView {
+  const FeatureView* view = nullptr;
+  std::vector<std::string> join_keys;  ///< in its rows
+  std::vector<std::string> names;      ///< as many
+  std::vector<std::shared_ptr<arrow::DataType>> types;
+};
+
 /// The rows of views as plans.
 class ViewPlanner {
  public:
@@ -37,12 +45,29 @@ class ViewPlanner {
   /// (What a database gives of a range has times, and so have rows of views.)
   Result<dataset::Plan> RowsWithoutTime(const FeatureView& view) const;
 
+  /// The distinct keys and times of all rows of the views, without nulls, by time and then first
+  /// appearance: columns `names` of the first view, then event_timestamp in the finest unit of the
+  /// views. `min` and `max` (microseconds) are exact here; kUnsupported for what the language
+  /// cannot compare.
+  Result<dataset::Plan> DistinctRows(const std::vector<KeyedView>& views,
+                                     std::optional<int64_t> min, std::optional<int64_t> max) const;
+
+  /// All rows of a plain view between `min` and `max`, exactly: keys as named, event_timestamp, and
+  /// the features under `feature_names`.
+  Result<dataset::Plan> RowsInRange(const KeyedView& view,
+                                    const std::vector<const Field*>& features,
+                                    const std::vector<std::string>& feature_names, int64_t min,
+                                    int64_t max) const;
+
  private:
   Result<dataset::Plan> Scan(const FeatureView& view, const DataSource& source,
                              const std::vector<std::string>& columns,
                              const std::optional<table::TimeRange>& times) const;
   Result<dataset::Plan> ScanFiles(const FeatureView& view, const DataSource& source,
                                   const ScanOptions& options) const;
+  Result<dataset::Plan> KeysAndTimes(const KeyedView& view, dataset::ProjectSpec features,
+                                     dataset::Plan rows, arrow::TimeUnit::type unit,
+                                     bool null_keys) const;
   Result<dataset::Plan> ParentRows(const FeatureView& view,
                                    const std::vector<std::string>& columns) const;
   Result<dataset::Plan> PlainParentRows(const FeatureView& parent,

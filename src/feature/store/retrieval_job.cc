@@ -42,7 +42,7 @@ class PlannedJob : public RetrievalJob {
 
   std::string Explain(const Context& context) const override {
     std::string text = ExplainRetrieval(plan_, options_);
-    if (options_.in_processes) text += ExplainStages(context, plan_, offline_, options_);
+    if (options_.in_processes) text += ExplainWork(context);
     return text;
   }
 
@@ -88,6 +88,8 @@ class PlannedJob : public RetrievalJob {
 
  protected:
   virtual Result<std::unique_ptr<HistoricalRows>> Open(const Context& context) const = 0;
+  /// The stages that worker processes run.
+  virtual std::string ExplainWork(const Context& context) const = 0;
 
   const FeaturePlan plan_;
   const OfflineStore& offline_;
@@ -130,6 +132,10 @@ class EntityRowsJob : public PlannedJob {
     return OpenHistorical(context, plan_, offline_, std::move(entity_rows), options_);
   }
 
+  std::string ExplainWork(const Context& context) const override {
+    return ExplainStages(context, plan_, offline_, options_);
+  }
+
   const EntityRowsSource source_;
 };
 
@@ -147,9 +153,12 @@ class RangeJob : public PlannedJob {
 
  private:
   Result<std::unique_ptr<HistoricalRows>> Open(const Context& context) const override {
-    return OpenRange(context, plan_, offline_, start_, end_.value_or(context.clock->NowMicros()),
-                     options_);
+    return OpenRange(context, plan_, offline_, start_, Last(context), options_);
   }
+  std::string ExplainWork(const Context& context) const override {
+    return ExplainRangeStages(context, plan_, offline_, start_, Last(context), options_);
+  }
+  int64_t Last(const Context& context) const { return end_.value_or(context.clock->NowMicros()); }
 
   const int64_t start_;
   const std::optional<int64_t> end_;
