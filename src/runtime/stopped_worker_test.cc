@@ -1,6 +1,8 @@
 // Workers that neither die nor answer: stopped by a signal, as a debugger does and a full machine.
+#include <chrono>
 #include <csignal>
 #include <string>
+#include <thread>
 
 #include <doctest/doctest.h>
 
@@ -74,12 +76,18 @@ struct OneWorker {
 TEST_CASE("a task whose worker does not read it can be cancelled") {
   OneWorker world(/*stall_seconds=*/60);
   world.StopWorker();
-  const TaskId id = world.Submit(TaskOf("mix", std::string(kLargeFragment, 'x')));
-  world.backend->Cancel(id);
-  const auto outcome = world.OutcomeOf(id);
-  REQUIRE(outcome.has_value());
-  CHECK_ERROR(outcome->status, ErrorKind::kCancelled, "cancelled");
-  CHECK_FALSE(outcome->lost);
+  // A task that is cancelled before any of it is sent leaves the worker as it is: then once more.
+  const auto is_there = [&] { return ::kill(world.stopped, 0) == 0; };
+  for (auto before_cancel = std::chrono::milliseconds(1); is_there(); before_cancel *= 2) {
+    REQUIRE(before_cancel < std::chrono::seconds(20));
+    const TaskId id = world.Submit(TaskOf("mix", std::string(kLargeFragment, 'x')));
+    std::this_thread::sleep_for(before_cancel);
+    world.backend->Cancel(id);
+    const auto outcome = world.OutcomeOf(id);
+    REQUIRE(outcome.has_value());
+    CHECK_ERROR(outcome->status, ErrorKind::kCancelled, "cancelled");
+    CHECK_FALSE(outcome->lost);
+  }
   CHECK(world.Who() != world.stopped);
 }
 

@@ -120,7 +120,7 @@ def check_repository(s3: S3, folder: pathlib.Path) -> None:
     assert SECRET not in run("-c", remote, "registry-dump")
     edit(remote / "features.yaml", f"s3://{s3.bucket}/repo/stats/day=*", f"s3://{s3.bucket}/repo/stats")
     run("-c", remote, "apply")
-    check_push(s3, remote, trips)
+    check_push(s3, remote)
 
 
 def check_saved_dataset(s3: S3, remote: pathlib.Path, trips: str) -> None:
@@ -132,15 +132,23 @@ def check_saved_dataset(s3: S3, remote: pathlib.Path, trips: str) -> None:
     fail("-c", remote, "saved-datasets", "verify", "may", code=9, says=["is not what was saved", out])
 
 
-def check_push(s3: S3, remote: pathlib.Path, trips: str) -> None:
+def check_push(s3: S3, remote: pathlib.Path) -> None:
+    """Rows are added to a folder, but not where they would lie in no partition."""
     before_push = keys(s3, "repo/stats/")
     row = {"driver_id": [1001], "event_timestamp": ["2026-01-05T00:00:00Z"], "created": ["2026-01-05T00:00:00Z"],
            "conv_rate": [0.25], "acc_rate": [0.5], "avg_daily_trips": [7]}
+    push = {"push_source_name": "driver_stats", "df": row, "to": "offline"}
     with Server(remote, "serve") as server:
-        status, told = server.post("/push", {"push_source_name": "driver_stats", "df": row, "to": "offline"})
+        status, told = server.post("/push", push)
+        assert status != 200 and "folders of partition columns (day)" in json.dumps(told), (status, told)
+    assert keys(s3, "repo/stats/") == before_push
+    edit(remote / "features.yaml", f"s3://{s3.bucket}/repo/stats", f"s3://{s3.bucket}/repo/stats/day=2")
+    run("-c", remote, "apply")
+    with Server(remote, "serve") as server:
+        status, told = server.post("/push", push)
         assert status == 200, told
     added = set(keys(s3, "repo/stats/")) - set(before_push)
-    assert len(added) == 1 and added.pop().startswith("repo/stats/pushed-"), added
+    assert len(added) == 1 and added.pop().startswith("repo/stats/day=2/pushed-"), added
     run("-c", remote, "get-historical-features", "-f", "driver_stats:conv_rate", "--start", "2026-01-05", "--end",
         "2026-01-05", "-o", f"s3://{s3.bucket}/repo/range.csv")
     assert b"0.25" in s3.get("repo/range.csv")
