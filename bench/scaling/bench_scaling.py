@@ -63,11 +63,11 @@ def timed(case: Case, folder: pathlib.Path, copies: list[str], processors: int) 
     return seconds
 
 
-def join_cases(gnomon: str, root: pathlib.Path) -> list[Case]:
+def join_cases(gnomon: str, root: pathlib.Path, engines: list[str]) -> list[Case]:
     cases = []
     for shape in asof_data.MAIN:
         folder = asof_data.prepare(shape, root / "asof")
-        for engine in ("gnomon", "duckdb"):
+        for engine in engines:
             cases.append(
                 Case(
                     f"{shape.name} {engine}",
@@ -112,12 +112,13 @@ def main() -> None:
     parser.add_argument("gnomon")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--cases", default="join,windows,workers")
+    parser.add_argument("--engines", default="gnomon,duckdb", help="of the joins")
     parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("build/bench"))
     parser.add_argument("--bars", action="store_true", help="fail when a bar is missed")
     arguments = parser.parse_args()
     gnomon, root = str(pathlib.Path(arguments.gnomon).resolve()), arguments.data.resolve()
     groups = {
-        "join": lambda: join_cases(gnomon, root),
+        "join": lambda: join_cases(gnomon, root, arguments.engines.split(",")),
         "windows": lambda: [retrieval_case(gnomon, root, "windows, threads", "")],
         "workers": lambda: [retrieval_case(gnomon, root, "windows, workers", WORKERS)],
     }
