@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <optional>
 #include <random>
@@ -13,6 +12,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "dataset/dataset.h"
+#include "dataset/random_test.h"
 #include "table/column.h"
 #include "tests/support/status.h"
 #include "tests/support/table.h"
@@ -26,7 +26,7 @@ namespace {
 
 using gnomon::test::RequireOk;
 using gnomon::test::TableDifference;
-using test::ValueOf;
+using gnomon::test::ValueOf;
 using Cell = std::optional<int64_t>;
 
 constexpr int64_t kMicros = 1000;  ///< nanoseconds
@@ -164,12 +164,8 @@ std::vector<Event> NewestOf(const Case& made) {
 }
 
 TEST_CASE("the newest rows of random keys are those of a loop over all rows") {
-  const char* replay = std::getenv("GNOMON_TEST_SEED");
-  const char* more = std::getenv("GNOMON_TEST_CASES");
-  const uint64_t first = replay != nullptr ? std::strtoull(replay, nullptr, 10) : 1;
-  const uint64_t cases = replay != nullptr ? 1
-                         : more != nullptr ? std::strtoull(more, nullptr, 10)
-                                           : 150;
+  const uint64_t first = test::FirstSeed();
+  const uint64_t cases = test::NumCases(150);
   int64_t spilled = 0;
   for (uint64_t seed = first; seed < first + cases; ++seed) {
     INFO("GNOMON_TEST_SEED=", seed);
@@ -195,7 +191,7 @@ TEST_CASE("the newest rows of random keys are those of a loop over all rows") {
     // Columns that nobody reads make no difference.
     CHECK_TABLE_EQ(latest.Select({"name"}).Collect({}), ValueOf(expected->SelectColumns({5})));
   }
-  if (replay == nullptr) CHECK(spilled > 0);
+  if (!test::IsReplay()) CHECK(spilled > 0);
 }
 
 TEST_CASE("columns that nobody reads are not read for the newest rows") {

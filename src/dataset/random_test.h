@@ -18,6 +18,7 @@ class Random {
   bool Chance(double probability) {
     return static_cast<double>(engine_() >> 11) * 0x1p-53 < probability;
   }
+  bool OneIn(int64_t count) { return Int(1, count) == 1; }
   template <typename T>
   T One(const std::vector<T>& of) {
     return of[static_cast<size_t>(Int(0, static_cast<int64_t>(of.size()) - 1))];
@@ -29,8 +30,8 @@ class Random {
 
 inline bool IsReplay() { return std::getenv("GNOMON_TEST_SEED") != nullptr; }
 
-inline uint64_t FirstSeed() {
-  return IsReplay() ? std::strtoull(std::getenv("GNOMON_TEST_SEED"), nullptr, 10) : 1;
+inline uint64_t FirstSeed(uint64_t usual = 1) {
+  return IsReplay() ? std::strtoull(std::getenv("GNOMON_TEST_SEED"), nullptr, 10) : usual;
 }
 
 inline uint64_t NumCases(uint64_t usual) {

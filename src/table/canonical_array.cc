@@ -47,6 +47,7 @@ Result<std::shared_ptr<arrow::Array>> CanonicalArray(const std::shared_ptr<arrow
   GNOMON_ASSIGN_OR_RETURN(const auto builder, arrow::MakeBuilder(array->type()));
   const Status appended =
       builder->AppendArraySlice(arrow::ArraySpan(*array->data()), 0, array->length());
+  // A type whose builder takes no slices stays as it came.
   if (appended.IsNotImplemented()) return array;
   GNOMON_RETURN_NOT_OK(appended);
   GNOMON_ASSIGN_OR_RETURN(auto copy, builder->Finish());

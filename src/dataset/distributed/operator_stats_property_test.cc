@@ -1,7 +1,6 @@
 // The statistics of random plans: each operator gives the same number of rows in one process, on
 // threads and on many virtual nodes with faults. A failure prints its seed; GNOMON_TEST_SEED=<seed>
 // runs that plan alone, GNOMON_TEST_CASES=<n> more of them.
-#include <cstdlib>
 #include <filesystem>
 #include <set>
 
@@ -14,6 +13,7 @@
 #include "dataset/distributed/distributed.h"
 #include "dataset/distributed/random_plan_test.h"
 #include "dataset/optimizer/optimizer.h"
+#include "dataset/random_test.h"
 #include "runtime/local/local_backend.h"
 #include "runtime/simulated/simulated_backend.h"
 #include "tests/support/status.h"
@@ -70,12 +70,8 @@ std::set<std::string> CheckSame(const DistributedStats& work,
 }
 
 TEST_CASE("the operators of random plans give as many rows in stages as in one process") {
-  const char* replay = std::getenv("GNOMON_TEST_SEED");
-  const char* more = std::getenv("GNOMON_TEST_CASES");
-  const uint64_t first = replay != nullptr ? std::strtoull(replay, nullptr, 10) : 20'000;
-  const uint64_t cases = replay != nullptr ? 1
-                         : more != nullptr ? std::strtoull(more, nullptr, 10)
-                                           : 30;
+  const uint64_t first = test::FirstSeed(20'000);
+  const uint64_t cases = test::NumCases(30);
   FunctionRegistry functions;
   RequireOk(functions.Register("call_rows", CallRows()));
   runtime::StageRegistry registry;
@@ -110,7 +106,7 @@ TEST_CASE("the operators of random plans give as many rows in stages as in one p
                              execution->Stats()));
     CheckSame(ValueOf(ExecuteDistributed({}, *threads, plan, options))->work(), execution->Stats());
   }
-  if (replay != nullptr) return;
+  if (test::IsReplay()) return;
   for (const std::string name :
        {"scan", "range", "table", "filter", "derive", "join", "aggregate", "sort", "repartition",
         "union", "sample", "map_batches", "asof_join", "window_aggregate"}) {

@@ -71,15 +71,6 @@ Result<std::vector<int64_t>> FindWritable(const FeatureView& view, const EntityK
   return writable;
 }
 
-Result<arrow::ArrayVector> Only(const arrow::ArrayVector& columns,
-                                const std::vector<int64_t>& rows) {
-  arrow::ArrayVector only;
-  for (const auto& column : columns) {
-    GNOMON_ASSIGN_OR_RETURN(only.emplace_back(), table::Gather(arrow::ChunkedArray(column), rows));
-  }
-  return only;
-}
-
 }  // namespace
 
 int64_t EventMicros(int64_t raw, int64_t unit_nanos) {
@@ -90,6 +81,19 @@ int64_t CreatedMicros(int64_t raw, int64_t unit_nanos) {
   return raw == kNone ? raw : pit::FloorToUnit(pit::ToNanos(raw, unit_nanos), kMicro);
 }
 
+Result<arrow::ArrayVector> OnlyRows(const arrow::ArrayVector& columns,
+                                    const std::vector<int64_t>& rows) {
+  arrow::ArrayVector only;
+  for (const auto& column : columns) {
+    if (static_cast<int64_t>(rows.size()) == column->length()) {
+      only.push_back(column);
+      continue;
+    }
+    GNOMON_ASSIGN_OR_RETURN(only.emplace_back(), table::Gather(arrow::ChunkedArray(column), rows));
+  }
+  return only;
+}
+
 Status FillBlock(const FeatureView& view, const EntityKeyEncoder& encoder, const LatestRows& rows,
                  const PlaceOf& place_of, OnlineBlock* block) {
   const Status filled = FillAll(view, encoder, rows, place_of, block);
@@ -97,8 +101,8 @@ Status FillBlock(const FeatureView& view, const EntityKeyEncoder& encoder, const
   GNOMON_ASSIGN_OR_RETURN(const auto writable,
                           FindWritable(view, encoder, rows, place_of, &block->failed));
   LatestRows kept;
-  GNOMON_ASSIGN_OR_RETURN(kept.keys, Only(rows.keys, writable));
-  GNOMON_ASSIGN_OR_RETURN(kept.features, Only(rows.features, writable));
+  GNOMON_ASSIGN_OR_RETURN(kept.keys, OnlyRows(rows.keys, writable));
+  GNOMON_ASSIGN_OR_RETURN(kept.features, OnlyRows(rows.features, writable));
   for (const int64_t row : writable) {
     kept.event_times.push_back(rows.event_times[static_cast<size_t>(row)]);
     kept.created_times.push_back(rows.created_times[static_cast<size_t>(row)]);

@@ -22,6 +22,10 @@ struct LatestRows {
   arrow::ArrayVector features;         ///< in the order of the view's schema
 };
 
+/// These rows, which ascend, of all columns.
+Result<arrow::ArrayVector> OnlyRows(const arrow::ArrayVector& columns,
+                                    const std::vector<int64_t>& rows);
+
 /// A raw event time in microseconds. Rounded up, so that "not after t" holds for microseconds
 /// exactly when it holds for the time.
 int64_t EventMicros(int64_t raw, int64_t unit_nanos);

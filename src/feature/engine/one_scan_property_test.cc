@@ -1,7 +1,6 @@
 // Random views of one source, some asked for twice under other names and keys: what they give
 // together is what each gives alone. A failure prints its seed; GNOMON_TEST_SEED=<seed> runs that
 // case alone, GNOMON_TEST_CASES=<n> more of them.
-#include <cstdlib>
 #include <filesystem>
 #include <random>
 
@@ -13,6 +12,7 @@
 #include "base/config.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "dataset/random_test.h"
 #include "dataset/sample_extension_test.h"
 #include "feature/definition/extensions.h"
 #include "feature/definition/repository.h"
@@ -220,12 +220,8 @@ void CheckMaterialization(Random& random, const World& world) {
 }
 
 TEST_CASE("views of one source give together what each gives alone") {
-  const char* replay = std::getenv("GNOMON_TEST_SEED");
-  const char* more = std::getenv("GNOMON_TEST_CASES");
-  const uint64_t first = replay != nullptr ? std::strtoull(replay, nullptr, 10) : 1;
-  const uint64_t cases = replay != nullptr ? 1
-                         : more != nullptr ? std::strtoull(more, nullptr, 10)
-                                           : 40;
+  const uint64_t first = dataset::test::FirstSeed();
+  const uint64_t cases = dataset::test::NumCases(40);
   const auto folder = test::MakeTemporaryFolder();
   for (uint64_t seed = first; seed < first + cases; ++seed) {
     INFO("GNOMON_TEST_SEED=", seed);

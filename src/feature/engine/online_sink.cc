@@ -7,7 +7,6 @@
 #include <vector>
 
 #include <arrow/array.h>
-#include <arrow/chunked_array.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
@@ -100,19 +99,6 @@ Result<EntityKeyEncoder> ReadKeys(const proto::OnlineSink& in) {
     GNOMON_ASSIGN_OR_RETURN(types.emplace_back(), ValueType::Parse(key.type()));
   }
   return EntityKeyEncoder::Make(std::move(names), std::move(types));
-}
-
-Result<arrow::ArrayVector> Only(const arrow::ArrayVector& columns,
-                                const std::vector<int64_t>& rows) {
-  arrow::ArrayVector only;
-  for (const auto& column : columns) {
-    if (static_cast<int64_t>(rows.size()) == column->length()) {
-      only.push_back(column);
-      continue;
-    }
-    GNOMON_ASSIGN_OR_RETURN(only.emplace_back(), table::Gather(arrow::ChunkedArray(column), rows));
-  }
-  return only;
 }
 
 /// One attempt of one partition.
@@ -228,8 +214,8 @@ class PartitionWrite {
     for (const Field& field : view_.schema) {
       GNOMON_ASSIGN_OR_RETURN(features.emplace_back(), Column(batch, field.name));
     }
-    GNOMON_ASSIGN_OR_RETURN(latest.keys, Only(keys, kept));
-    GNOMON_ASSIGN_OR_RETURN(latest.features, Only(features, kept));
+    GNOMON_ASSIGN_OR_RETURN(latest.keys, OnlyRows(keys, kept));
+    GNOMON_ASSIGN_OR_RETURN(latest.features, OnlyRows(features, kept));
     return latest;
   }
 
@@ -289,7 +275,7 @@ class PartitionWrite {
     }
     token_.set_skipped_rows(token_.skipped_rows() + times.null_count());
     token_.set_source_rows(token_.source_rows() + static_cast<int64_t>(kept.size()));
-    GNOMON_ASSIGN_OR_RETURN(auto events, Only(columns, kept));
+    GNOMON_ASSIGN_OR_RETURN(auto events, OnlyRows(columns, kept));
     return kept.empty() ? Status::OK() : events_->Add(position, std::move(events));
   }
 

@@ -3,9 +3,7 @@
 // failure prints its seed; GNOMON_TEST_SEED=<seed> runs that case alone, GNOMON_TEST_CASES=<n> more
 // of them.
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
-#include <random>
 
 #include <arrow/builder.h>
 #include <arrow/table.h>
@@ -17,6 +15,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "dataset/distributed/distributed.h"
+#include "dataset/random_test.h"
 #include "dataset/sample_extension_test.h"
 #include "feature/definition/repository.h"
 #include "feature/engine/materialization.h"
@@ -32,28 +31,13 @@
 namespace gnomon::feature {
 namespace {
 
+using dataset::test::Random;
 using test::RequireOk;
 using test::ValueOf;
 using TablePtr = std::shared_ptr<arrow::Table>;
 
 constexpr int64_t kHour = 3600;
 constexpr int64_t kMicros = 1'000'000;
-
-class Random {
- public:
-  explicit Random(uint64_t seed) : engine_(seed) {}
-  int64_t Int(int64_t low, int64_t high) {
-    return low + static_cast<int64_t>(engine_() % static_cast<uint64_t>(high - low + 1));
-  }
-  bool OneIn(int64_t count) { return Int(1, count) == 1; }
-  template <typename T>
-  T One(const std::vector<T>& of) {
-    return of[static_cast<size_t>(Int(0, static_cast<int64_t>(of.size()) - 1))];
-  }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 /// Few keys and times, so that ties decide; nulls.
 TablePtr RandomRows(Random& random, arrow::TimeUnit::type unit, int64_t rows) {
@@ -250,12 +234,8 @@ Result<MaterializationResult> OnBackend(const World& world, OnlineStore* online,
 
 TEST_CASE(
     "a materialization leaves the same bytes from this process and from many nodes that fail") {
-  const char* replay = std::getenv("GNOMON_TEST_SEED");
-  const char* more = std::getenv("GNOMON_TEST_CASES");
-  const uint64_t first = replay != nullptr ? std::strtoull(replay, nullptr, 10) : 1;
-  const uint64_t cases = replay != nullptr ? 1
-                         : more != nullptr ? std::strtoull(more, nullptr, 10)
-                                           : 8;
+  const uint64_t first = dataset::test::FirstSeed();
+  const uint64_t cases = dataset::test::NumCases(8);
   const auto folder = test::MakeTemporaryFolder();
   int64_t rows = 0;
   int64_t skipped = 0;
@@ -306,7 +286,7 @@ TEST_CASE(
       skipped += expected.skipped_rows;
     }
   }
-  if (replay != nullptr) return;
+  if (dataset::test::IsReplay()) return;
   CHECK(rows > 100);
   CHECK(skipped > 10);
 }

@@ -2,9 +2,7 @@
 // process's engine, from its lowered plan, and from its stages on virtual nodes with faults. A
 // failure prints its seed; GNOMON_TEST_SEED=<seed> runs that case alone, GNOMON_TEST_CASES=<n> more
 // of them.
-#include <cstdlib>
 #include <filesystem>
-#include <random>
 
 #include <arrow/builder.h>
 #include <arrow/table.h>
@@ -17,6 +15,7 @@
 #include "base/text.h"
 #include "dataset/distributed/distributed.h"
 #include "dataset/execution.h"
+#include "dataset/random_test.h"
 #include "dataset/sample_extension_test.h"
 #include "feature/definition/extensions.h"
 #include "feature/definition/repository.h"
@@ -31,27 +30,10 @@
 namespace gnomon::feature {
 namespace {
 
+using dataset::test::Random;
 using test::RequireOk;
 using test::ValueOf;
 using TablePtr = std::shared_ptr<arrow::Table>;
-
-class Random {
- public:
-  explicit Random(uint64_t seed) : engine_(seed) {}
-  int64_t Int(int64_t low, int64_t high) {
-    return low + static_cast<int64_t>(engine_() % static_cast<uint64_t>(high - low + 1));
-  }
-  bool Chance(double probability) {
-    return static_cast<double>(engine_() >> 11) * 0x1p-53 < probability;
-  }
-  template <typename T>
-  T One(const std::vector<T>& of) {
-    return of[static_cast<size_t>(Int(0, static_cast<int64_t>(of.size()) - 1))];
-  }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 constexpr int64_t kHour = 3600;
 
@@ -294,12 +276,8 @@ Result<TablePtr> RunOnNodes(const World& world, uint64_t seed,
 }
 
 TEST_CASE("a retrieval is the same bits in this process, as a plan and on many nodes with faults") {
-  const char* replay = std::getenv("GNOMON_TEST_SEED");
-  const char* more = std::getenv("GNOMON_TEST_CASES");
-  const uint64_t first = replay != nullptr ? std::strtoull(replay, nullptr, 10) : 1;
-  const uint64_t cases = replay != nullptr ? 1
-                         : more != nullptr ? std::strtoull(more, nullptr, 10)
-                                           : 25;
+  const uint64_t first = dataset::test::FirstSeed();
+  const uint64_t cases = dataset::test::NumCases(25);
   const auto folder = test::MakeTemporaryFolder();
   for (uint64_t seed = first; seed < first + cases; ++seed) {
     INFO("GNOMON_TEST_SEED=", seed);
@@ -321,12 +299,8 @@ TEST_CASE("a retrieval is the same bits in this process, as a plan and on many n
 }
 
 TEST_CASE("a range without entity rows has the same rows as stages, whatever fails") {
-  const char* replay = std::getenv("GNOMON_TEST_SEED");
-  const char* more = std::getenv("GNOMON_TEST_CASES");
-  const uint64_t first = replay != nullptr ? std::strtoull(replay, nullptr, 10) : 1;
-  const uint64_t cases = replay != nullptr ? 1
-                         : more != nullptr ? std::strtoull(more, nullptr, 10)
-                                           : 25;
+  const uint64_t first = dataset::test::FirstSeed();
+  const uint64_t cases = dataset::test::NumCases(25);
   const auto folder = test::MakeTemporaryFolder();
   int64_t rows = 0;
   int64_t unsupported = 0;
@@ -372,7 +346,7 @@ TEST_CASE("a range without entity rows has the same rows as stages, whatever fai
     CheckWork(stats, here);
     rows += (*expected)->num_rows();
   }
-  if (replay != nullptr) return;
+  if (dataset::test::IsReplay()) return;
   CHECK(rows > 200);
   CHECK(unsupported < static_cast<int64_t>(cases));
 }
