@@ -32,16 +32,25 @@ Status RetryWithBackOff(const Context& context, const BackOff& back_off,
                         const std::function<Status()>& attempt) {
   const double end = MonotonicSeconds() + back_off.total_seconds;
   double pause = back_off.first_seconds;
-  for (int attempts = 1;; ++attempts) {
-    GNOMON_RETURN_NOT_OK(context.Check());
-    const Status status = attempt();
-    if (status.ok() || !IsRetryable(status)) return status;
+  int attempts = 0;
+  Status failed;  // how the last attempt ended that was not cut off by the deadline
+  const auto given_up = [&] {
+    if (attempts == 1) return failed;
+    return failed.WithMessage(failed.message(), " (gave up after ", attempts, " attempts)");
+  };
+  for (;;) {
+    Status status = context.Check();
+    if (status.ok()) {
+      ++attempts;
+      status = attempt();
+    }
+    if (status.ok()) return status;
+    if (!failed.ok() && KindOf(status) == ErrorKind::kDeadline) return given_up();
+    if (!IsRetryable(status)) return status;
+    failed = status;
     const double seconds = pause * (1 - back_off.jitter * RandomPart());
     const double next = MonotonicSeconds() + seconds;
-    if (next > end || (context.deadline.has_value() && next > *context.deadline)) {
-      if (attempts == 1) return status;
-      return status.WithMessage(status.message(), " (gave up after ", attempts, " attempts)");
-    }
+    if (next > end || (context.deadline.has_value() && next > *context.deadline)) return given_up();
     Pause(context, seconds);
     pause = std::min(pause * 2, back_off.longest_seconds);
   }

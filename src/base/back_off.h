@@ -19,9 +19,10 @@ struct BackOff {
 };
 
 /// Runs `attempt` until it succeeds, fails with an error that is not retryable, or the time of
-/// `back_off` or `context` is up; then the last error, with "(gave up after N attempts)". A pause
-/// ends at once when the context is stopped, which gives kCancelled. `attempt` must be safe to
-/// repeat.
+/// `back_off` or `context` is up; then the last error, with "(gave up after N attempts)". An
+/// attempt that the deadline cuts off says less than the one before it, whose error is given
+/// instead. A pause ends at once when the context is stopped, which gives kCancelled. `attempt`
+/// must be safe to repeat.
 Status RetryWithBackOff(const Context& context, const BackOff& back_off,
                         const std::function<Status()>& attempt);
 

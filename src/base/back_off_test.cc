@@ -49,6 +49,26 @@ TEST_CASE("when the time is up the last error says how often it was tried") {
   CHECK(single.message() == "not there");
 }
 
+TEST_CASE("an attempt that the deadline cuts off leaves the error of the one before it") {
+  int attempts = 0;
+  const auto cut_off_at = [&](int last) {
+    attempts = 0;
+    return RetryWithBackOff({}, kQuick, [&, last]() -> Status {
+      return ++attempts < last ? Error(ErrorKind::kUnavailable, "refused")
+                               : Error(ErrorKind::kDeadline, "out of time");
+    });
+  };
+  CHECK(cut_off_at(1).message() == "out of time");
+  const Status second = cut_off_at(2);
+  CHECK(KindOf(second) == ErrorKind::kUnavailable);
+  CHECK(second.message() == "refused (gave up after 2 attempts)");
+
+  const Status paused = RetryWithBackOff(Context{}.WithTimeout(0.05), kQuick, [&]() -> Status {
+    return Error(ErrorKind::kUnavailable, "refused");
+  });
+  CHECK(KindOf(paused) == ErrorKind::kUnavailable);
+}
+
 TEST_CASE("a stopped context ends a pause at once") {
   std::stop_source stop;
   const Context context = Context{}.WithStop(stop.get_token());
