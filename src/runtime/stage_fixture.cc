@@ -109,7 +109,7 @@ Result<TaskOutput> Write(TaskContext& context) {
 }
 
 Status WaitForStop(const Context& context) {
-  const double end = MonotonicSeconds() + 20;
+  const double end = MonotonicSeconds() + 120;
   while (MonotonicSeconds() < end) {
     GNOMON_RETURN_NOT_OK(context.Check());
     std::this_thread::sleep_for(std::chrono::milliseconds(1));

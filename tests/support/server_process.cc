@@ -4,7 +4,9 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <netinet/in.h>
+#include <random>
 #include <signal.h>
 #include <sys/socket.h>
 #include <thread>
@@ -17,19 +19,51 @@
 
 namespace gnomon::test {
 
-int FreePort() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+namespace {
+
+// Binds a socket to a port of the loopback interface (0: any) and gives the port; 0 when it is
+// taken.
+int Bind(int socket, int port) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof(address);
   auto* generic = reinterpret_cast<sockaddr*>(&address);
   const bool bound =
-      fd >= 0 && ::bind(fd, generic, size) == 0 && ::getsockname(fd, generic, &size) == 0;
-  if (fd >= 0) ::close(fd);
-  if (!bound) FAIL("no free port on the loopback interface");
-  return ntohs(address.sin_port);
+      ::bind(socket, generic, size) == 0 && ::getsockname(socket, generic, &size) == 0;
+  return bound ? ntohs(address.sin_port) : 0;
 }
+
+// A port below those that the system takes for clients; 0 where there are none.
+int RandomServerPort() {
+  constexpr int kFirst = 10'000;
+  int first_of_clients = 0;
+  std::ifstream("/proc/sys/net/ipv4/ip_local_port_range") >> first_of_clients;
+  if (first_of_clients < 2 * kFirst) return 0;
+  std::random_device random;
+  return std::uniform_int_distribution(kFirst, first_of_clients - 1)(random);
+}
+
+}  // namespace
+
+int FreePort() {
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int port = Bind(socket, RandomServerPort());
+    ::close(socket);
+    if (port != 0) return port;
+  }
+  FAIL("no free port on the loopback interface");
+  return 0;
+}
+
+ClosedPort::ClosedPort()
+    : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), port_(Bind(socket_, 0)) {
+  if (port_ == 0) FAIL("no free port on the loopback interface");
+}
+
+ClosedPort::~ClosedPort() { ::close(socket_); }
 
 std::string FindProgram(const std::string& name, const std::vector<std::string>& folders,
                         const std::string& debian_package) {

@@ -9,8 +9,23 @@
 
 namespace gnomon::test {
 
-/// A TCP port of the loopback interface that nobody listens on at the moment.
+/// A TCP port of the loopback interface that nobody listens on at the moment, and that the system
+/// gives to no client meanwhile.
 int FreePort();
+
+/// A TCP port of the loopback interface that refuses connections for as long as this lives.
+class ClosedPort {
+ public:
+  ClosedPort();
+  ~ClosedPort();
+  ClosedPort(const ClosedPort&) = delete;
+  ClosedPort& operator=(const ClosedPort&) = delete;
+  int port() const { return port_; }
+
+ private:
+  int socket_;
+  int port_;
+};
 
 /// The path of a program in `folders` or PATH; ends the test case with what to install when there
 /// is none.

@@ -332,8 +332,8 @@ TEST_CASE("a server of a cluster that is away is named, and found again") {
   CHECK_OK(WriteAll(*store, Keys(30), 1));
   RedisServer& lost = cluster.servers()[1];
   lost.Stop();
-  CHECK_ERROR(ReadAll(*store, Keys(30), Context{}.WithTimeout(2)), ErrorKind::kUnavailable,
-              "redis");
+  CHECK_ERROR(ReadAll(*store, Keys(30), Context{}.WithTimeout(2 * test::TimeScale())),
+              ErrorKind::kUnavailable, "redis");
   lost.StartAgain();
   CHECK(ValueOf(ReadAll(*store, Keys(30))) == std::vector<int64_t>(30, 1));
 }
