@@ -104,23 +104,32 @@ def check_same(files, repositories, postgres) -> None:
         assert online(repository, keys) == served, repository
 
 
+def wait_for(postgres, count: str) -> None:
+    """Until a query counts something."""
+    end = time.monotonic() + seconds(60)
+    while postgres.sql(count).strip() == "0":
+        assert time.monotonic() < end, count
+        time.sleep(0.02)
+
+
 def check_restart(files, folder, postgres) -> None:
     """The server restarts while the rows are read: they are read again, and nobody notices."""
-    slow = "    type: postgres\n    query: SELECT sales.* FROM sales, (SELECT pg_sleep(1.5)) AS wait\n"
+    slow = "    type: postgres\n    query: SELECT sales.* FROM sales, (SELECT pg_advisory_lock_shared(7)) AS wait\n"
     repository = make_repository(files, folder, slow, f"type: postgres, {postgres.yaml}")
     run("-c", repository, "apply")
+    # The rows wait for a lock, which ends with the server.
+    holder = postgres.spawn([*postgres.psql, "-c", "SELECT pg_advisory_lock(7), pg_sleep(1000)"],
+                            env={**os.environ, **postgres.environment}, stderr=subprocess.DEVNULL)
+    wait_for(postgres, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted")
     out = repository / "out.jsonl"
     command = [PROGRAM, "-c", repository, "get-historical-features", "-f", "store_conditions:*", "-d",
                files / "entities.csv", "-o", out]
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True)
-    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND wait_event = 'PgSleep'"
-    end = time.monotonic() + seconds(30)
-    while postgres.sql(running).strip() == "0":
-        assert time.monotonic() < end and process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
+    wait_for(postgres, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND wait_event = 'advisory'")
     postgres.restart()
     output, _ = process.communicate(timeout=seconds(60))
+    holder.wait(seconds(60))
     assert process.returncode == SUCCESS, output
     wanted = [line for line in historical(files, "-d", files / "entities.csv").splitlines()]
     assert len(out.read_text().splitlines()) == len(wanted)

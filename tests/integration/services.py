@@ -13,6 +13,7 @@ import glob
 import os
 import pathlib
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -39,9 +40,14 @@ def find(program: str, *folders, install: str) -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on, below those that the system takes for clients: none of them takes it before it is
+    bound, or while its server is restarted."""
+    first_of_clients = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(10_000, first_of_clients) if first_of_clients >= 20_000 else 0))
+            return probe.getsockname()[1]
+    raise AssertionError("no free port on the loopback interface")
 
 
 def answers(port: int) -> bool:
@@ -189,11 +195,14 @@ class Postgres(Server):
         password = self.password.replace(" ", "%20")
         return f"postgresql://{self.login}:{password}@127.0.0.1:{self.port}/{self.database}"
 
+    @property
+    def psql(self) -> list:
+        return [find("psql", install="apt-get install postgresql-15"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
+
     def sql(self, statements: str, stdin=None) -> str:
         """What psql prints for the statements: unaligned rows, '|' between columns."""
-        done = subprocess.run([find("psql", install="apt-get install postgresql-15"), "-X", "-q", "-A", "-t", "-v",
-                               "ON_ERROR_STOP=1", "-c", statements], env={**os.environ, **self.environment},
-                              stdin=stdin, capture_output=True, text=True, timeout=seconds(120))
+        done = subprocess.run([*self.psql, "-c", statements], env={**os.environ, **self.environment}, stdin=stdin,
+                              capture_output=True, text=True, timeout=seconds(120))
         assert done.returncode == 0, f"psql: {done.stderr}"
         return done.stdout
 
