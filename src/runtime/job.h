@@ -27,6 +27,10 @@ enum class Exchange {
 struct StageEdge {
   int from = 0;  ///< index of an earlier stage
   Exchange exchange = Exchange::kOneToOne;
+  /// Of the blocks that each partition of `from` leaves, the edge knows num_outputs from this one
+  /// on: a stage may do the work of several, and a consumer reads the blocks of one of these.
+  int first_output = 0;
+  int num_outputs = 0;  ///< 0: all that follow
 };
 
 struct StageSpec {
@@ -37,7 +41,8 @@ struct StageSpec {
   /// Empty, or one for each partition.
   std::vector<std::string> arguments = {};
   std::vector<StageEdge> inputs = {};
-  /// Blocks that each partition leaves: the number of partitions of a consumer that shuffles.
+  /// Blocks that each partition leaves: the number of partitions of a consumer that shuffles, or
+  /// more when several consumers have blocks of their own (StageEdge::first_output).
   int num_outputs = 1;
   /// Of one task. Also what admission counts: memory_bytes is the most it will take.
   Resources resources = {.cpus = 1};

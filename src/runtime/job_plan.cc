@@ -3,6 +3,7 @@
 #include "base/ids.h"
 #include "base/text.h"
 #include "runtime/job.h"
+#include "runtime/job_run_internal.h"
 
 namespace gnomon::runtime {
 
@@ -25,10 +26,14 @@ Status ValidateStage(const JobPlan& plan, size_t index) {
       return Wrong(stage, "reads a stage that does not stand before it");
     }
     const StageSpec& from = plan.stages[static_cast<size_t>(edge.from)];
+    if (edge.first_output < 0 || edge.num_outputs < 0 ||
+        edge.num_outputs > from.num_outputs - edge.first_output) {
+      return Wrong(stage, "reads outputs that a stage does not have");
+    }
     if (edge.exchange == Exchange::kOneToOne && from.num_partitions != stage.num_partitions) {
       return Wrong(stage, "reads one to one from another number of partitions");
     }
-    if (edge.exchange == Exchange::kShuffle && from.num_outputs != stage.num_partitions) {
+    if (edge.exchange == Exchange::kShuffle && NumOutputs(edge, from) != stage.num_partitions) {
       return Wrong(stage, "shuffles from another number of outputs");
     }
   }
@@ -42,6 +47,10 @@ void AppendPart(std::string* out, std::string_view part) {
 void AppendPart(std::string* out, int part) { *out += Concat(part, ";"); }
 
 }  // namespace
+
+int NumOutputs(const StageEdge& edge, const StageSpec& from) {
+  return edge.num_outputs > 0 ? edge.num_outputs : from.num_outputs - edge.first_output;
+}
 
 Status JobPlan::Validate() const {
   std::set<std::string_view> names;
@@ -64,6 +73,10 @@ std::string JobPlan::Fingerprint() const {
     for (const StageEdge& edge : stage.inputs) {
       AppendPart(&text, edge.from);
       AppendPart(&text, static_cast<int>(edge.exchange));
+      if (edge.first_output == 0 && edge.num_outputs == 0) continue;
+      AppendPart(&text, "outputs");
+      AppendPart(&text, edge.first_output);
+      AppendPart(&text, edge.num_outputs);
     }
     AppendPart(&text, stage.sink != nullptr ? "sink" : "blocks");
   }

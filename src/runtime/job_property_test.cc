@@ -73,12 +73,20 @@ class GraphMaker {
       const int from = i == 0 ? index - 1 : Int(0, index - 1);
       const StageSpec& source = plan_.stages[static_cast<size_t>(from)];
       const Exchange exchange = static_cast<Exchange>(Int(0, 2));
+      StageEdge edge{.from = from, .exchange = Exchange::kBroadcast};
+      if (Int(0, 2) == 0) {
+        edge.first_output = Int(0, source.num_outputs - 1);
+        edge.num_outputs = Int(0, source.num_outputs - edge.first_output);
+      }
+      const int outputs =
+          edge.num_outputs > 0 ? edge.num_outputs : source.num_outputs - edge.first_output;
       const int partitions = exchange == Exchange::kOneToOne  ? source.num_partitions
-                             : exchange == Exchange::kShuffle ? source.num_outputs
+                             : exchange == Exchange::kShuffle ? outputs
                                                               : Int(1, 4);
       if (i == 0) stage->num_partitions = partitions;
       const bool fits = exchange == Exchange::kBroadcast || partitions == stage->num_partitions;
-      stage->inputs.push_back({from, fits ? exchange : Exchange::kBroadcast});
+      if (fits) edge.exchange = exchange;
+      stage->inputs.push_back(edge);
     }
   }
 

@@ -12,6 +12,9 @@
 
 namespace gnomon::runtime {
 
+/// How many blocks of each partition of `from` the edge knows.
+int NumOutputs(const StageEdge& edge, const StageSpec& from);
+
 /// One partition of one stage.
 struct PartitionState {
   // What is wanted. Renewed before each round.

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "base/text.h"
@@ -105,18 +106,24 @@ std::vector<std::vector<BlockDescriptor>> JobRun::InputsOf(const StageSpec& stag
   std::vector<std::vector<BlockDescriptor>> inputs;
   for (const StageEdge& edge : stage.inputs) {
     const auto& sources = states_[static_cast<size_t>(edge.from)];
+    const auto first = static_cast<size_t>(edge.first_output);
+    const auto count =
+        static_cast<size_t>(NumOutputs(edge, plan_.stages[static_cast<size_t>(edge.from)]));
     std::vector<BlockDescriptor>& blocks = inputs.emplace_back();
+    const auto add = [&](const PartitionState& source) {
+      const auto known = std::span(source.blocks).subspan(first, count);
+      blocks.insert(blocks.end(), known.begin(), known.end());
+    };
     switch (edge.exchange) {
       case Exchange::kOneToOne:
-        blocks = sources[partition].blocks;
+        add(sources[partition]);
         break;
       case Exchange::kShuffle:
-        for (const PartitionState& source : sources) blocks.push_back(source.blocks[partition]);
+        for (const PartitionState& source : sources)
+          blocks.push_back(source.blocks[first + partition]);
         break;
       case Exchange::kBroadcast:
-        for (const PartitionState& source : sources) {
-          blocks.insert(blocks.end(), source.blocks.begin(), source.blocks.end());
-        }
+        for (const PartitionState& source : sources) add(source);
         break;
     }
   }

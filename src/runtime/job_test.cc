@@ -1,5 +1,7 @@
 #include "runtime/job.h"
 
+#include <algorithm>
+
 #include <doctest/doctest.h>
 
 #include "runtime/local/local_backend.h"
@@ -180,6 +182,59 @@ TEST_CASE("a job that fails gives up what ended together with the failure, and w
   CHECK(backend.num_waits() == 2);
 }
 
+TEST_CASE("a consumer reads the outputs that its edge knows, and no others") {
+  Threads threads(2);
+  JobPlan plan{.name = "outputs", .stages = {}};
+  plan.stages.push_back({.name = "source",
+                         .function = "generate",
+                         .fragment = {},
+                         .num_partitions = 3,
+                         .arguments = {"1 100", "2 200", "3 0"}});
+  plan.stages.push_back({.name = "dealt",
+                         .function = "mix",
+                         .fragment = "map",
+                         .num_partitions = 3,
+                         .inputs = {{0, Exchange::kOneToOne}},
+                         .num_outputs = 5});
+  // Two of the outputs one to a partition, the other three together.
+  plan.stages.push_back({.name = "two",
+                         .function = "mix",
+                         .fragment = "sort",
+                         .num_partitions = 2,
+                         .inputs = {{1, Exchange::kShuffle, 0, 2}},
+                         .keep_output = true});
+  plan.stages.push_back({.name = "three",
+                         .function = "mix",
+                         .fragment = "sort",
+                         .inputs = {{1, Exchange::kBroadcast, 2}},
+                         .keep_output = true});
+  plan.stages.push_back({.name = "all",
+                         .function = "mix",
+                         .fragment = "sort",
+                         .inputs = {{1, Exchange::kBroadcast}},
+                         .keep_output = true});
+  const JobResult result = ValueOf(RunJob({}, *threads.backend, plan));
+  std::vector<test::Row> parts;
+  for (const size_t stage : {size_t{2}, size_t{3}}) {
+    size_t rows = 0;
+    for (const auto& blocks : result.outputs[stage]) {
+      const auto read = test::RowsOf(*threads.backend, blocks);
+      parts.insert(parts.end(), read.begin(), read.end());
+      rows += read.size();
+    }
+    CHECK(rows > 0);
+    CHECK(rows < 300);
+  }
+  std::ranges::sort(parts);
+  auto all = test::RowsOf(*threads.backend, result.outputs[4][0]);
+  std::ranges::sort(all);
+  CHECK(all.size() == 300);
+  CHECK(parts == all);
+  for (const auto& partitions : result.outputs) {
+    for (const auto& blocks : partitions) threads.backend->Release(blocks);
+  }
+}
+
 TEST_CASE("a plan whose stages do not fit together is refused") {
   Threads threads(1);
   const auto folder = MakeTemporaryFolder();
@@ -196,6 +251,10 @@ TEST_CASE("a plan whose stages do not fit together is refused") {
               ErrorKind::kInternal, "does not stand before it");
   CHECK_ERROR(error([](JobPlan& plan) { plan.stages[1].num_outputs = 3; }), ErrorKind::kInternal,
               "another number of outputs");
+  CHECK_ERROR(error([](JobPlan& plan) { plan.stages[2].inputs[0].first_output = 1; }),
+              ErrorKind::kInternal, "another number of outputs");
+  CHECK_ERROR(error([](JobPlan& plan) { plan.stages[2].inputs[0].num_outputs = 3; }),
+              ErrorKind::kInternal, "outputs that a stage does not have");
   CHECK_ERROR(error([](JobPlan& plan) { plan.stages[1].num_partitions = 2; }), ErrorKind::kInternal,
               "another number of partitions");
   CHECK_ERROR(error([](JobPlan& plan) { plan.stages[0].arguments.pop_back(); }),
@@ -213,6 +272,9 @@ TEST_CASE("the fingerprint of a plan changes with all that decides its result") 
   CHECK(other.Fingerprint() != plan.Fingerprint());
   other = plan;
   other.stages[1].inputs[0].exchange = Exchange::kBroadcast;
+  CHECK(other.Fingerprint() != plan.Fingerprint());
+  other = plan;
+  other.stages[1].inputs[0].num_outputs = 1;
   CHECK(other.Fingerprint() != plan.Fingerprint());
   other = plan;
   other.stages[1].fragment = "sort";
