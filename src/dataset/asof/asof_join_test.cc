@@ -102,6 +102,12 @@ TEST_CASE("wrong requests name what is wrong and what to do") {
     request.right[1].outputs = {"g"};
     CHECK_OK(Run({}, request).status());
   }
+  SUBCASE("a feature that is named twice") {
+    request.right[0].features = {"f", "f"};
+    CHECK_ERROR(Run({}, request), ErrorKind::kUser, "feature 'f' of features is named twice");
+    request.right[0].outputs = {"f", "g"};
+    CHECK_OK(Run({}, request).status());
+  }
   SUBCASE("a feature named like a label column") {
     request.right[0].outputs = {"key"};
     CHECK(KindOf(Run({}, request).status()) == ErrorKind::kUser);

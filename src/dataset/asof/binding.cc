@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <map>
+#include <span>
 
 #include <arrow/type.h>
 
@@ -85,6 +86,12 @@ Result<BoundFeatures> BindFeatures(const table::PartitionedTable& left,
   return bound;
 }
 
+Status NamedTwice(const std::string& feature, const std::string& table) {
+  return MakeError(ErrorKind::kUser,
+                   Concat("feature ", Quoted(feature), " of ", table, " is named twice"), {},
+                   "name it once");
+}
+
 /// Which tables give a column of this name, for messages.
 Status Duplicate(const std::string& name, const std::string& first, const std::string& second) {
   return MakeError(ErrorKind::kUser,
@@ -114,7 +121,12 @@ Result<BoundRequest> BindRequest(const AsOfRequest& request) {
       const auto& field = features.table->schema()->field(right.features[i]);
       const std::string& name = features.outputs.empty() ? field->name() : features.outputs[i];
       const auto [owner, is_new] = owners.emplace(name, features.table->name());
-      if (!is_new) return Duplicate(name, owner->second, features.table->name());
+      if (!is_new) {
+        const auto before = std::span(right.features).first(i);
+        return std::ranges::find(before, right.features[i]) == before.end()
+                   ? Duplicate(name, owner->second, features.table->name())
+                   : NamedTwice(field->name(), features.table->name());
+      }
       fields.push_back(arrow::field(name, field->type()));
     }
     bound.right.push_back(std::move(right));
