@@ -3,7 +3,9 @@
 // that pit::AggregateWindows gives for the raw events. Beside that what a push of one event takes,
 // what making a row of its events takes, and the bytes of the row. Times are the thread's CPU time.
 //
-//   online_window_bench PLACE ROUNDS [EVENTS A KEY]...
+//   online_window_bench PLACE ROUNDS [SLIDE_INTERVAL] [EVENTS A KEY]...
+//
+// such as `online_window_bench build/windows.db 1500 1h 1000 10000`.
 
 #include "pit/window.h"
 
@@ -115,7 +117,8 @@ const std::vector<Shape> kShapes = {
       {"most_frequent", "90d"}}},
 };
 
-std::string DefinitionsOf(const Shape& shape) {
+/// `slide`: the slide_interval of all aggregations, empty: none.
+std::string DefinitionsOf(const Shape& shape, const std::string& slide) {
   std::string text =
       "entities: [{name: k, value_type: INT64}]\n"
       "data_sources: [{name: s, path: s.parquet, timestamp_field: ts}]\n"
@@ -125,7 +128,8 @@ std::string DefinitionsOf(const Shape& shape) {
     text += Concat(i == 0 ? "" : ", ", "{name: f", i, ", dtype: Float64}");
   text += "]}\n  - name: windows\n    entities: [k]\n    source: s\n    aggregations:\n";
   for (const auto& [function, window] : shape.aggregates)
-    text += Concat("      - {column: x, function: ", function, ", time_window: ", window, "}\n");
+    text += Concat("      - {column: x, function: ", function, ", time_window: ", window,
+                   slide.empty() ? "" : ", slide_interval: ", slide, "}\n");
   return text;
 }
 
@@ -265,18 +269,26 @@ void CheckValues(const FeatureView& view, const Events& events, const OnlineResp
 }  // namespace
 
 int main(int argc, char** argv) {
-  Require(argc >= 3, "usage: online_window_bench PLACE ROUNDS [EVENTS A KEY]...");
+  Require(argc >= 3, "usage: online_window_bench PLACE ROUNDS [SLIDE_INTERVAL] [EVENTS A KEY]...");
   const std::string place = argv[1];
   const int rounds = std::atoi(argv[2]);
   std::vector<int64_t> numbers_of_events;
-  for (int i = 3; i < argc; ++i) numbers_of_events.push_back(std::atoll(argv[i]));
+  std::string slide;
+  for (int i = 3; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument.find_first_not_of("0123456789") != std::string::npos) {
+      slide = argument;
+    } else {
+      numbers_of_events.push_back(std::atoll(argv[i]));
+    }
+  }
   if (numbers_of_events.empty()) numbers_of_events = {10, 100, 1000, 10'000};
   std::printf(
       "| features | rows a key | us | times a plain read | push | make | bytes |\n"
       "|---|---|---|---|---|---|---|\n");
   for (const Shape& shape : kShapes) {
-    const Definitions parsed =
-        Complete(OrDie(ParseDefinitions(OrDie(ParseConfig(DefinitionsOf(shape), "definitions")))));
+    const Definitions parsed = Complete(
+        OrDie(ParseDefinitions(OrDie(ParseConfig(DefinitionsOf(shape, slide), "definitions")))));
     arrow::FieldVector fields = {
         arrow::field("k", arrow::int64()),
         arrow::field("ts", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC")),

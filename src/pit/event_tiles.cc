@@ -16,11 +16,11 @@
 namespace gnomon::pit {
 namespace {
 
-/// The values of a column's events [begin, begin + length).
+/// The values of a column's events from `begin` on, and the tiles that they are in.
 class TileWriter {
  public:
-  TileWriter(const std::shared_ptr<arrow::Array>& values, int64_t begin, int64_t length)
-      : column_(values), begin_(begin), length_(length) {}
+  TileWriter(const std::shared_ptr<arrow::Array>& values, int64_t begin, const TileBorders& tiles)
+      : column_(values), begin_(begin), tiles_(tiles) {}
 
   void AppendSums(std::string* bytes) const {
     AppendStates(bytes, [&](std::span<const int64_t> keys, std::string* states) {
@@ -61,22 +61,22 @@ class TileWriter {
 
   void AppendOrder(std::string* bytes) const {
     if (column_.kind() == KeyKind::kString) {
-      AppendSorted(StringsOf(0, length_), bytes);
+      AppendSorted(StringsOf(0, tiles_.num_events()), bytes);
     } else {
-      AppendSorted(KeysOf(0, length_), bytes);
+      AppendSorted(KeysOf(0, tiles_.num_events()), bytes);
     }
   }
 
   void AppendPlaces(std::string* bytes) const {
+    constexpr int64_t kLengthBytes = sizeof(uint32_t);
     uint32_t place = 0;
     std::vector<std::string_view> texts;
-    for (int64_t event = 0; event < length_; ++event) {
-      if (event % kTileEvents == 0) AppendNumber(place, bytes);
-      place += sizeof(uint32_t);
-      if (!column_.IsValid(RowOf(event))) continue;
+    for (int64_t tile = 0; tile < tiles_.num_tiles(); ++tile) {
+      AppendNumber(place, bytes);
       texts.clear();
-      column_.AppendStrings(std::vector<uint32_t>{RowOf(event)}, &texts);
-      place += static_cast<uint32_t>(texts[0].size());
+      column_.AppendStrings(RowsOf(tiles_.begin(tile), tiles_.end(tile)), &texts);
+      place += static_cast<uint32_t>((tiles_.end(tile) - tiles_.begin(tile)) * kLengthBytes);
+      for (const std::string_view text : texts) place += static_cast<uint32_t>(text.size());
     }
   }
 
@@ -121,9 +121,9 @@ class TileWriter {
   void AppendStates(std::string* bytes, const AppendState& append) const {
     std::string states;
     std::vector<int64_t> keys;
-    for (int64_t from = 0; from < length_; from += kTileEvents) {
+    for (int64_t tile = 0; tile < tiles_.num_tiles(); ++tile) {
       keys.clear();
-      column_.AppendKeys(RowsOf(from, std::min(length_, from + kTileEvents)), &keys);
+      column_.AppendKeys(RowsOf(tiles_.begin(tile), tiles_.end(tile)), &keys);
       append(keys, &states);
       AppendNumber(static_cast<uint32_t>(states.size()), bytes);
     }
@@ -132,8 +132,9 @@ class TileWriter {
 
   template <typename Values, typename Before>
   void AppendBest(const Values& values_of, const Before& before, std::string* bytes) const {
-    for (int64_t from = 0; from < length_; from += kTileEvents) {
-      const auto values = (this->*values_of)(from, std::min(length_, from + kTileEvents));
+    for (int64_t tile = 0; tile < tiles_.num_tiles(); ++tile) {
+      const int64_t from = tiles_.begin(tile);
+      const auto values = (this->*values_of)(from, tiles_.end(tile));
       const auto best =
           std::ranges::min_element(values, before, [](const auto& v) { return v.first; });
       const bool any = best != values.end();
@@ -144,7 +145,7 @@ class TileWriter {
   template <typename Value>
   void AppendSorted(Numbered<Value> events, std::string* bytes) const {
     std::ranges::sort(events);
-    const bool wide = IsWideOrder(length_);
+    const bool wide = IsWideOrder(tiles_.num_events());
     std::string order;
     uint32_t num_distinct = 0;
     for (size_t i = 0; i < events.size(); ++i) {
@@ -162,7 +163,7 @@ class TileWriter {
 
   const ValueColumn column_;
   const int64_t begin_;
-  const int64_t length_;
+  const TileBorders& tiles_;
 };
 
 }  // namespace
@@ -184,6 +185,8 @@ const char* NameOf(TilePart part) {
   }
   return "places";
 }
+
+bool IsOfTiles(TilePart part) { return part != TilePart::kOrder; }
 
 std::optional<std::vector<TilePart>> TilePartsOf(AggregateFunction function,
                                                  const arrow::DataType& type) {
@@ -230,8 +233,8 @@ std::optional<std::vector<TilePart>> TilePartsOf(AggregateFunction function,
 }
 
 void AppendTilePart(TilePart part, const std::shared_ptr<arrow::Array>& values, int64_t begin,
-                    int64_t length, std::string* bytes) {
-  const TileWriter writer(values, begin, length);
+                    const TileBorders& tiles, std::string* bytes) {
+  const TileWriter writer(values, begin, tiles);
   switch (part) {
     case TilePart::kSums:
       return writer.AppendSums(bytes);

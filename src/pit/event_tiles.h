@@ -10,14 +10,13 @@
 #include <arrow/type_fwd.h>
 
 #include "base/error.h"
+#include "pit/tile_borders.h"
 #include "pit/window.h"
 
 /// Aggregates over the events of one entity that lie in their order (time, created, input), grouped
-/// in tiles of kTileEvents with a partial each: a range of events costs its two cut tiles and the
-/// partials of the whole ones between. What comes out is what AggregateWindows gives for the range.
+/// in tiles with a partial each: a range of events costs its two cut tiles and the partials of the
+/// whole ones between. What comes out is what AggregateWindows gives for the range.
 namespace gnomon::pit {
-
-inline constexpr int64_t kTileEvents = 64;
 
 /// What is kept of a column's tiles.
 enum class TilePart : uint8_t {
@@ -31,15 +30,18 @@ enum class TilePart : uint8_t {
 inline constexpr size_t kNumTileParts = 6;
 const char* NameOf(TilePart part);
 
+/// Does it depend on where the tiles end?
+bool IsOfTiles(TilePart part);
+
 /// The parts that an aggregate over a column of the type needs; absent: it has to see the values
 /// themselves (custom aggregates).
 std::optional<std::vector<TilePart>> TilePartsOf(AggregateFunction function,
                                                  const arrow::DataType& type);
 
-/// Appends a part for the events [begin, begin + length) of a column, fewer than 2^31. REQUIRES: a
-/// part that TilePartsOf names for the column's type.
+/// Appends a part for the events of a column from `begin` on, as many as `tiles` divides. REQUIRES:
+/// a part that TilePartsOf names for the column's type.
 void AppendTilePart(TilePart part, const std::shared_ptr<arrow::Array>& values, int64_t begin,
-                    int64_t length, std::string* bytes);
+                    const TileBorders& tiles, std::string* bytes);
 
 /// The stored values of one column, one an event (docs/formats/packed_row.md, lists). Borrows.
 struct StoredValues {
@@ -60,13 +62,14 @@ struct TileValue {
 /// the shortest to the longest. Not thread-safe.
 class TileReader {
  public:
-  /// kDataLoss when the values are fewer than the length says.
-  static Result<TileReader> Make(StoredValues values);
+  /// `tiles` must outlive it. kDataLoss when the values are fewer than the length says, or not
+  /// those that the tiles divide.
+  static Result<TileReader> Make(StoredValues values, const TileBorders& tiles);
   TileReader(TileReader&&) noexcept;
   TileReader& operator=(TileReader&&) noexcept;
   ~TileReader();
 
-  /// What AppendTilePart wrote. kDataLoss when it does not fit the column.
+  /// What AppendTilePart wrote for the same tiles. kDataLoss when it does not fit the column.
   Status AddPart(TilePart part, std::string_view bytes);
 
   /// Over the events [begin, end). REQUIRES: the parts of TilePartsOf were added; 0 <= begin <= end

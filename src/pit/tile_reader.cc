@@ -41,13 +41,13 @@ struct Held {
 }  // namespace
 
 struct TileReader::Impl {
-  explicit Impl(StoredValues stored)
+  Impl(StoredValues stored, const TileBorders& borders)
       : values(std::move(stored)),
+        tiles(borders),
         kind(KeyKindOf(*values.type)),
         width(WidthOf(*values.type)),
         any_null(std::ranges::any_of(values.nulls, [](char bits) { return bits != 0; })) {}
 
-  int64_t num_tiles() const { return (values.length + kTileEvents - 1) / kTileEvents; }
   std::string_view part(TilePart which) const { return parts[static_cast<size_t>(which)]; }
 
   bool IsNull(int64_t event) const {
@@ -75,6 +75,7 @@ struct TileReader::Impl {
   void SetComparable(int64_t event, TileValue* value) const;
 
   const StoredValues values;
+  const TileBorders& tiles;
   const KeyKind kind;
   const size_t width;
   const bool any_null;
@@ -135,9 +136,10 @@ int64_t TileReader::Impl::KeyAt(int64_t event) const {
 }
 
 Result<std::string_view> TileReader::Impl::TextAt(int64_t event) const {
-  const auto tile = static_cast<size_t>(event / kTileEvents);
-  size_t place = Load<uint32_t>(part(TilePart::kPlaces).data() + tile * sizeof(uint32_t));
-  for (int64_t next = event - event % kTileEvents;; ++next) {
+  const int64_t tile = tiles.TileOf(event);
+  const size_t at = static_cast<size_t>(tile) * sizeof(uint32_t);
+  size_t place = Load<uint32_t>(part(TilePart::kPlaces).data() + at);
+  for (int64_t next = tiles.begin(tile);; ++next) {
     if (place > values.values.size() || values.values.size() - place < sizeof(uint32_t))
       return Damaged();
     const size_t length = Load<uint32_t>(values.values.data() + place);
@@ -156,7 +158,8 @@ Result<std::string_view> TileReader::Impl::StateAt(TilePart which, int64_t tile)
   };
   const size_t begin = end_at(tile - 1);
   const size_t end = end_at(tile);
-  const std::string_view states = bytes.substr(static_cast<size_t>(num_tiles()) * sizeof(uint32_t));
+  const std::string_view states =
+      bytes.substr(static_cast<size_t>(tiles.num_tiles()) * sizeof(uint32_t));
   if (begin > end || end > states.size()) return Damaged();
   return states.substr(begin, end - begin);
 }
@@ -169,11 +172,10 @@ Status TileReader::Impl::Widen(int64_t begin, int64_t end, Held<State>* held,
     if (held->end >= 0) Clear(&held->state);
     held->begin = held->end = end;
   }
-  while (held->begin > begin) {
-    const int64_t tile = (held->begin - 1) / kTileEvents;
-    const int64_t first = tile * kTileEvents;
-    const bool ends = held->begin == std::min(values.length, first + kTileEvents);
-    if (ends && first >= begin) {
+  if (held->begin <= begin) return Status::OK();
+  for (int64_t tile = tiles.TileOf(held->begin - 1); held->begin > begin; --tile) {
+    const int64_t first = tiles.begin(tile);
+    if (held->begin == tiles.end(tile) && first >= begin) {
       GNOMON_RETURN_NOT_OK(add_tile(tile));
       held->begin = first;
       continue;
@@ -282,8 +284,8 @@ Status TileReader::Impl::Extreme(bool is_min, int64_t begin, int64_t end, TileVa
   GNOMON_RETURN_NOT_OK(Widen(begin, end, &held, add_event, [&](int64_t tile) -> Status {
     const auto place = static_cast<uint8_t>(places[static_cast<size_t>(tile)]);
     if (place == kNoPlace) return Status::OK();
-    const int64_t event = tile * kTileEvents + place;
-    if (place >= kTileEvents || event >= values.length || IsNull(event)) return Damaged();
+    const int64_t event = tiles.begin(tile) + place;
+    if (event >= tiles.end(tile) || IsNull(event)) return Damaged();
     return add_event(event);
   }));
   if (held.state.has_value()) SetComparable(*held.state, value);
@@ -340,18 +342,18 @@ TileReader::TileReader(TileReader&&) noexcept = default;
 TileReader& TileReader::operator=(TileReader&&) noexcept = default;
 TileReader::~TileReader() = default;
 
-Result<TileReader> TileReader::Make(StoredValues values) {
+Result<TileReader> TileReader::Make(StoredValues values, const TileBorders& tiles) {
   const auto length = static_cast<size_t>(values.length);
-  if (values.nulls.size() < (length + 7) / 8 ||
+  if (values.length != tiles.num_events() || values.nulls.size() < (length + 7) / 8 ||
       values.values.size() / std::max<size_t>(1, WidthOf(*values.type)) < length) {
     return Damaged();
   }
-  return TileReader(std::make_unique<Impl>(std::move(values)));
+  return TileReader(std::make_unique<Impl>(std::move(values), tiles));
 }
 
 Status TileReader::AddPart(TilePart part, std::string_view bytes) {
   Impl& impl = *impl_;
-  const auto tiles = static_cast<size_t>(impl.num_tiles());
+  const auto tiles = static_cast<size_t>(impl.tiles.num_tiles());
   bool fits = false;
   switch (part) {
     case TilePart::kSums:

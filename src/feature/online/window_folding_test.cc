@@ -14,6 +14,7 @@
 #include "feature/definition/definition.h"
 #include "feature/online/online_reader.h"
 #include "feature/online/window_read_internal.h"
+#include "feature/online/window_rows_fixture_internal.h"
 #include "pit/window.h"
 #include "table/row_codec.h"
 #include "tests/support/status.h"
@@ -21,32 +22,10 @@
 namespace gnomon::feature {
 namespace {
 
+using internal::AddAggregation;
+using internal::kFunctions;
 using test::ValueOf;
 using enum pit::AggregateFunction;
-
-constexpr pit::AggregateFunction kFunctions[] = {
-    kCount,         kSum,   kMean, kMin,   kMax,    kStd,      kVar,
-    kCountDistinct, kFirst, kLast, kLastK, kMedian, kQuantile, kMostFrequent};
-
-void AddAggregation(FeatureView* view, const std::string& column, ValueType type,
-                    pit::AggregateFunction function, std::optional<int64_t> window) {
-  const std::string name = Concat(pit::NameOf(function), "_", column, window.value_or(0));
-  const pit::AggregateSpec spec{.function = function, .k = 3, .quantile = 0.3};
-  const auto result = pit::ResultType(spec, *type.ToArrow());
-  if (!result.ok()) return;
-  view->aggregations.push_back({.column = column,
-                                .column_type = type,
-                                .function = function,
-                                .time_window = window,
-                                .slide_interval = {},
-                                .name = name,
-                                .k = 3,
-                                .quantile = 0.3});
-  view->schema.push_back({.name = name,
-                          .dtype = ValueOf(ValueType::FromArrow(**result)),
-                          .description = {},
-                          .tags = {}});
-}
 
 /// Every function over the whole past of two columns, some windows of 40 beside them.
 FeatureView LifetimeView() {
@@ -415,22 +394,6 @@ TEST_CASE("damage of what is folded is data loss, for reads and pushes") {
   replace("__folded", std::make_shared<arrow::ListArray>(
                           numbers->type(), numbers->length(), numbers->value_offsets(),
                           ValueOf(many.Finish()), numbers->null_bitmap()));
-}
-
-TEST_CASE("a lifetime aggregate of a plug-in keeps every event, as do finite windows theirs") {
-  FeatureView view;
-  view.name = "v";
-  AddAggregation(&view, "x", {ValueType::kDouble}, kSum, 40);
-  CHECK_FALSE(FoldsEvents(view));
-  AddAggregation(&view, "x", {ValueType::kDouble}, kSum, std::nullopt);
-  CHECK(FoldsEvents(view));
-  CHECK(ValueOf(OnlineTableOf("p", view)).schema->field_names() ==
-        std::vector<std::string>{"__event_timestamps", "__created_timestamps", "x", "__folded",
-                                 "__partial_names", "__partials", "__tiles"});
-  view.aggregations.push_back(view.aggregations.back());
-  view.aggregations.back().function = kCustom;
-  CHECK_FALSE(FoldsEvents(view));
-  CHECK(ValueOf(OnlineTableOf("p", view)).schema->num_fields() == 4);
 }
 
 }  // namespace

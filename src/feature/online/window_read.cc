@@ -105,8 +105,10 @@ void WindowReader::PlanTiles(const OnlineTable& table) {
       });
       if (known) continue;
       const std::string& name = table.schema->field(fields_[column + 1])->name();
-      tile_parts_.push_back(
-          {.column = column, .part = part, .name = NameOfTilePart(part, *type, name)});
+      tile_parts_.push_back({.column = column,
+                             .part = part,
+                             .name = NameOfTilePart(part, false, *type, name),
+                             .interval_name = NameOfTilePart(part, true, *type, name)});
     }
   }
   std::ranges::stable_sort(tiled_order_, {}, [this](size_t i) {

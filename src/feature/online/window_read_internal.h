@@ -67,6 +67,7 @@ class WindowReader {
     size_t column = 0;  ///< of the aggregates
     pit::TilePart part = pit::TilePart::kSums;
     std::string name;
+    std::string interval_name;  ///< where tiles end between intervals
   };
 
   WindowReader() = default;

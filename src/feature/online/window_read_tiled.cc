@@ -115,8 +115,27 @@ Result<bool> TiledRows::TakeRow(size_t row) {
   return true;
 }
 
+/// Finds where the row's tiles end, and takes that off its parts; false when it is damaged.
+bool TiledRows::OpenBorders(int64_t num_events, std::string_view* parts) {
+  std::string_view rest = *parts;
+  const auto name = TakeText(&rest);
+  const auto lengths = TakeText(&rest);
+  has_lengths_ = name == kTileLengths && lengths;
+  if (!has_lengths_) {
+    borders_ = pit::TileBorders::OfCounts(num_events);
+    return true;
+  }
+  *parts = rest;
+  auto borders = pit::TileBorders::OfLengths(*lengths, num_events);
+  if (borders) borders_ = *std::move(borders);
+  return borders.has_value();
+}
+
 /// Makes readers of the row's columns with all parts; false when one is missing.
 Result<bool> TiledRows::OpenColumns(int64_t num_events) {
+  std::string_view rest;
+  if (lists_.back()) rest = lists_.back()->values;
+  if (!OpenBorders(num_events, &rest)) return false;
   columns_.clear();
   columns_.resize(reader_.num_columns_);
   for (const size_t i : reader_.tiled_order_) {
@@ -128,17 +147,17 @@ Result<bool> TiledRows::OpenColumns(int64_t num_events) {
                             pit::TileReader::Make({.type = reader_.column_types_[column],
                                                    .length = list->count,
                                                    .nulls = list->nulls,
-                                                   .values = list->values}));
+                                                   .values = list->values},
+                                                  borders_));
   }
   size_t missing = reader_.tile_parts_.size();
-  if (missing == 0) return true;
-  if (!lists_.back()) return false;
-  std::string_view rest = lists_.back()->values;
+  const auto stored_name =
+      has_lengths_ ? &WindowReader::TiledPart::interval_name : &WindowReader::TiledPart::name;
   while (missing > 0) {
     const auto name = TakeText(&rest);
     const auto bytes = name ? TakeText(&rest) : std::nullopt;
     if (!bytes) return false;
-    const auto part = std::ranges::find(reader_.tile_parts_, *name, &WindowReader::TiledPart::name);
+    const auto part = std::ranges::find(reader_.tile_parts_, *name, stored_name);
     if (part == reader_.tile_parts_.end()) continue;
     GNOMON_RETURN_NOT_OK(columns_[part->column]->AddPart(part->part, *bytes));
     --missing;

@@ -39,6 +39,7 @@ class TiledRows final : public PackedRowReader {
   Status PadTo(size_t row);
   /// False when the row has to be decoded.
   Result<bool> TakeRow(size_t row);
+  bool OpenBorders(int64_t num_events, std::string_view* parts);
   Result<bool> OpenColumns(int64_t num_events);
   Status AppendValues(const table::PackedList& times, int64_t end);
   Status AppendValue(size_t feature, const pit::TileValue& value);
@@ -50,6 +51,8 @@ class TiledRows final : public PackedRowReader {
   size_t next_ = 0;                                             ///< row
   std::vector<std::optional<table::PackedList>> lists_;         ///< of the row at hand, by field
   std::vector<std::unique_ptr<arrow::ArrayBuilder>> builders_;  ///< by feature
+  pit::TileBorders borders_;                                    ///< of the row at hand
+  bool has_lengths_ = false;                                    ///< as kTileLengths
   std::vector<std::optional<pit::TileReader>> columns_;         ///< of the row at hand
 };
 

@@ -12,6 +12,7 @@
 #include "feature/definition/definition.h"
 #include "feature/online/online_reader.h"
 #include "feature/online/window_read_internal.h"
+#include "feature/online/window_rows_fixture_internal.h"
 #include "pit/window.h"
 #include "tests/support/status.h"
 #include "tests/support/table.h"
@@ -244,6 +245,23 @@ TEST_CASE("a window view keeps each aggregated column once, beside the times") {
                           .slide_interval = {},
                           .name = "n"};
   CHECK_ERROR(OnlineTableOf("p", view), ErrorKind::kUnsupported, "'__event_timestamps'");
+}
+
+TEST_CASE("a lifetime aggregate of a plug-in keeps every event, as do finite windows theirs") {
+  FeatureView view;
+  view.name = "v";
+  const ValueType number{ValueType::kDouble};
+  internal::AddAggregation(&view, "x", number, pit::AggregateFunction::kSum, 40);
+  CHECK_FALSE(FoldsEvents(view));
+  internal::AddAggregation(&view, "x", number, pit::AggregateFunction::kSum, std::nullopt);
+  CHECK(FoldsEvents(view));
+  CHECK(ValueOf(OnlineTableOf("p", view)).schema->field_names() ==
+        std::vector<std::string>{"__event_timestamps", "__created_timestamps", "x", "__folded",
+                                 "__partial_names", "__partials", "__tiles"});
+  view.aggregations.push_back(view.aggregations.back());
+  view.aggregations.back().function = pit::AggregateFunction::kCustom;
+  CHECK_FALSE(FoldsEvents(view));
+  CHECK(ValueOf(OnlineTableOf("p", view)).schema->num_fields() == 4);
 }
 
 }  // namespace

@@ -17,13 +17,39 @@ namespace gnomon::feature {
 
 using internal::EventLists;
 
-std::string NameOfTilePart(pit::TilePart part, const arrow::DataType& type,
+namespace {
+
+pit::TileBorders BordersOf(const EventLists& times, int64_t row,
+                           const std::optional<int64_t>& interval) {
+  const int64_t length = times.length(row);
+  if (!interval) return pit::TileBorders::OfCounts(length);
+  const auto& all = static_cast<const arrow::Int64Array&>(*times.values());
+  return pit::TileBorders::OfIntervals(
+      {all.raw_values() + times.begin(row), static_cast<size_t>(length)}, *interval);
+}
+
+}  // namespace
+
+std::string NameOfTilePart(pit::TilePart part, bool has_lengths, const arrow::DataType& type,
                            std::string_view column) {
-  return Concat(pit::NameOf(part), " ", type.ToString(), " ", column);
+  const char* const grid = has_lengths && pit::IsOfTiles(part) ? "interval " : "";
+  return Concat(grid, pit::NameOf(part), " ", type.ToString(), " ", column);
+}
+
+std::optional<int64_t> TileIntervalOf(const FeatureView& view) {
+  const bool folds = FoldsEvents(view);
+  std::optional<int64_t> shortest;
+  for (const Aggregation& aggregation : view.aggregations) {
+    if ((folds && !aggregation.time_window) || !aggregation.slide_interval) continue;
+    shortest =
+        std::min(shortest.value_or(*aggregation.slide_interval), *aggregation.slide_interval);
+  }
+  return shortest;
 }
 
 WindowTiling WindowTiling::Make(const OnlineTable& table, const FeatureView& view) {
   WindowTiling tiling;
+  tiling.interval_ = TileIntervalOf(view);
   const bool folds = FoldsEvents(view);
   for (const Aggregation& aggregation : view.aggregations) {
     if (folds && !aggregation.time_window) continue;  // has a part of the folded events
@@ -37,7 +63,9 @@ WindowTiling WindowTiling::Make(const OnlineTable& table, const FeatureView& vie
       });
       if (known) continue;
       tiling.parts_.push_back(
-          {.field = field, .part = part, .name = NameOfTilePart(part, *type, aggregation.column)});
+          {.field = field,
+           .part = part,
+           .name = NameOfTilePart(part, tiling.interval_.has_value(), *type, aggregation.column)});
     }
   }
   return tiling;
@@ -56,11 +84,18 @@ Result<std::shared_ptr<arrow::RecordBatch>> WindowTiling::Add(
       continue;
     }
     GNOMON_RETURN_NOT_OK(tiles.Append());
+    const pit::TileBorders borders = BordersOf(times, row, interval_);
+    if (interval_) {
+      bytes.clear();
+      borders.AppendLengths(&bytes);
+      GNOMON_RETURN_NOT_OK(parts->Append(kTileLengths));
+      GNOMON_RETURN_NOT_OK(parts->Append(bytes));
+    }
     for (const Part& part : parts_) {
       const EventLists lists(rows->column(part.field));
       if (lists.length(row) != length) continue;
       bytes.clear();
-      pit::AppendTilePart(part.part, lists.values(), lists.begin(row), length, &bytes);
+      pit::AppendTilePart(part.part, lists.values(), lists.begin(row), borders, &bytes);
       GNOMON_RETURN_NOT_OK(parts->Append(part.name));
       GNOMON_RETURN_NOT_OK(parts->Append(bytes));
     }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,8 +15,9 @@
 #include "pit/event_tiles.h"
 
 /// The events of a stored row, grouped in tiles with partials: a read adds the events of the tiles
-/// that a window cuts to the partials of the others and leaves the rest of the row alone.
-/// docs/formats/online_packed.md draws them.
+/// that a window cuts to the partials of the others and leaves the rest of the row alone. The
+/// slide_interval of a view's aggregations says where tiles end; a row says itself where its tiles
+/// do, so it is read as it was written. docs/formats/online_packed.md draws them.
 namespace gnomon::feature {
 
 /// Column of a window view's table: names of parts and their bytes by turns, null for a row with
@@ -25,9 +27,18 @@ inline constexpr std::string_view kTiles = "__tiles";
 /// Rows of fewer events are decoded and aggregated as a whole, which is as fast.
 inline constexpr int64_t kFewestTiledEvents = 128;
 
-/// A part as it is stored: "sums double amount".
-std::string NameOfTilePart(pit::TilePart part, const arrow::DataType& type,
+/// The part of kTiles that comes first where tiles end between intervals: a byte a tile, its number
+/// of events. Without it they have pit::kTileEvents each.
+inline constexpr std::string_view kTileLengths = "lengths";
+
+/// A part as it is stored: "sums double amount", with kTileLengths "interval sums double amount".
+/// So a build that knows no lengths does not find parts which it would take for others.
+std::string NameOfTilePart(pit::TilePart part, bool has_lengths, const arrow::DataType& type,
                            std::string_view column);
+
+/// The shortest slide_interval of the view's aggregations, but for those whose events are folded;
+/// absent: none has one.
+std::optional<int64_t> TileIntervalOf(const FeatureView& view);
 
 /// Fills kTiles. Immutable, thread-safe.
 class WindowTiling {
@@ -45,6 +56,7 @@ class WindowTiling {
     std::string name;
   };
   std::vector<Part> parts_;
+  std::optional<int64_t> interval_;  ///< TileIntervalOf
 };
 
 }  // namespace gnomon::feature
