@@ -69,8 +69,7 @@ struct TileReader::Impl {
   Status Spread(const AggregateSpec& spec, int64_t begin, int64_t end, TileValue* value);
   Status Extreme(bool is_min, int64_t begin, int64_t end, TileValue* value);
   Result<bool> IsBefore(bool is_min, int64_t a, int64_t b) const;
-  template <typename U>
-  Status FromOrder(const AggregateSpec& spec, int64_t begin, int64_t end, TileValue* value) const;
+  Status FromOrder(const AggregateSpec& spec, int64_t begin, int64_t end, TileValue* value);
   void LastK(int64_t k, int64_t begin, int64_t end, TileValue* value) const;
   void SetComparable(int64_t event, TileValue* value) const;
 
@@ -80,7 +79,8 @@ struct TileReader::Impl {
   const size_t width;
   const bool any_null;
   std::array<std::string_view, kNumTileParts> parts;
-  bool all_distinct = false;  ///< in kOrder
+  bool all_distinct = false;        ///< in kOrder
+  std::optional<ValueOrder> order;  ///< kOrder
   Held<ExactSum> reals;
   Held<Int128> wholes;
   Held<ExactVariance> moments;
@@ -292,25 +292,28 @@ Status TileReader::Impl::Extreme(bool is_min, int64_t begin, int64_t end, TileVa
   return Status::OK();
 }
 
-template <typename U>
 Status TileReader::Impl::FromOrder(const AggregateSpec& spec, int64_t begin, int64_t end,
-                                   TileValue* value) const {
-  const ValueOrder<U> order(part(TilePart::kOrder).substr(sizeof(uint32_t)), begin, end);
+                                   TileValue* value) {
   const int64_t count = CountValid(begin, end);
+  if (spec.function == AggregateFunction::kCountDistinct && all_distinct) {
+    value->integer = count;
+    return Status::OK();
+  }
+  order->Select(begin, end);
   if (spec.function == AggregateFunction::kCountDistinct) {
-    value->integer = all_distinct ? count : order.CountDistinct();
+    value->integer = order->CountDistinct();
     return Status::OK();
   }
   if (count == 0) return Status::OK();
   if (spec.function == AggregateFunction::kMostFrequent) {
-    const auto event = all_distinct ? order.Kth(0) : order.MostFrequent();
+    const auto event = all_distinct ? order->Kth(0) : order->MostFrequent();
     if (!event || IsNull(*event)) return Damaged();
     SetComparable(*event, value);
     return Status::OK();
   }
   bool damaged = false;
   const auto number = [&](int64_t k) {
-    const auto event = k == count - 1 ? order.Last() : order.Kth(k);
+    const auto event = k == count - 1 ? order->Last() : order->Kth(k);
     damaged = damaged || !event;
     return event ? NumberOfKey(kind, KeyAt(*event)) : 0.0;
   };
@@ -368,10 +371,13 @@ Status TileReader::AddPart(TilePart part, std::string_view bytes) {
       fits = bytes.size() == tiles * sizeof(uint32_t);
       break;
     case TilePart::kOrder: {
-      const size_t entry = IsWideOrder(impl.values.length) ? sizeof(uint32_t) : sizeof(uint16_t);
+      const bool wide = IsWideOrder(impl.values.length);
+      const size_t entry = wide ? sizeof(uint32_t) : sizeof(uint16_t);
       const auto count = static_cast<size_t>(impl.CountValid(0, impl.values.length));
       fits = bytes.size() == sizeof(uint32_t) + count * entry;
-      impl.all_distinct = fits && Load<uint32_t>(bytes.data()) == count;
+      if (!fits) break;
+      impl.all_distinct = Load<uint32_t>(bytes.data()) == count;
+      impl.order.emplace(bytes.substr(sizeof(uint32_t)), wide);
       break;
     }
   }
@@ -404,9 +410,7 @@ Result<TileValue> TileReader::Evaluate(const AggregateSpec& spec, int64_t begin,
     case AggregateFunction::kMedian:
     case AggregateFunction::kQuantile:
     case AggregateFunction::kMostFrequent:
-      GNOMON_RETURN_NOT_OK(IsWideOrder(impl.values.length)
-                               ? impl.FromOrder<uint32_t>(spec, begin, end, &value)
-                               : impl.FromOrder<uint16_t>(spec, begin, end, &value));
+      GNOMON_RETURN_NOT_OK(impl.FromOrder(spec, begin, end, &value));
       break;
     case AggregateFunction::kFirst:
       if (const auto event = impl.FirstValid(begin, end)) value.events = {*event};
