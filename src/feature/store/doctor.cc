@@ -15,6 +15,7 @@
 #include "feature/online/online_store.h"
 #include "feature/registry/registry.h"
 #include "feature/store/plugin_extensions.h"
+#include "table/file_system.h"
 
 namespace gnomon::feature {
 namespace {
@@ -89,6 +90,10 @@ class Doctor {
     Check("online store", "start the store, or correct online_store: in feature_store.yaml",
           [&] { return CheckOnline(config); });
     CheckSources(config);
+    if (applied_ != nullptr) {
+      Check("saved datasets", "save them again, or forget them: gnomon saved-datasets delete NAME",
+            [&] { return CheckSavedDatasets(config); });
+    }
     Check("runs",
           "name another folder under tracking:", [&] { return CheckFolder(config.tracking.path); });
     Check("models",
@@ -130,6 +135,7 @@ class Doctor {
     GNOMON_ASSIGN_OR_RETURN(const auto registry,
                             Registry::Open(Patient(), config.registry.path, config.project));
     applied_ = registry->definitions();
+    saved_datasets_ = registry->SavedDatasets();
     left_out_ = registry->LeftOut();
     for (std::string& part : registry->PartsLeftOut()) left_out_.push_back(std::move(part));
     if (registry->empty()) return std::string("reachable, nothing applied yet");
@@ -166,9 +172,22 @@ class Doctor {
     }
   }
 
+  /// Each has its file: the name is kept before the file appears.
+  Result<std::string> CheckSavedDatasets(const RepositoryConfig& config) {
+    std::vector<std::string> lost;
+    for (const SavedDataset& dataset : saved_datasets_) {
+      GNOMON_ASSIGN_OR_RETURN(const bool is_there,
+                              table::IsFile(table::PathBelow(config.folder, dataset.path)));
+      if (!is_there) lost.push_back(Concat(dataset.name, " (", dataset.path, ")"));
+    }
+    if (lost.empty()) return Concat(saved_datasets_.size(), " with their files");
+    return Error(ErrorKind::kNotFound, "without a file: ", Join(lost, ", "));
+  }
+
   const Context& context_;
   std::shared_ptr<const Definitions> applied_;  ///< null: the registry cannot be read
-  std::vector<std::string> left_out_;           ///< of the registry, with the reason
+  std::vector<SavedDataset> saved_datasets_;
+  std::vector<std::string> left_out_;  ///< of the registry, with the reason
   std::vector<Diagnosis> found_;
 };
 

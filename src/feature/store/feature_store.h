@@ -37,6 +37,8 @@ class RowsVisitor {
   virtual Status Begin(const std::shared_ptr<arrow::Schema>& schema) = 0;
   /// The next rows. An error ends the retrieval, and no file appears.
   virtual Status Visit(const arrow::RecordBatch& batch) = 0;
+  /// After the last rows, before the file appears.
+  virtual Status End(int64_t num_rows) = 0;
 };
 
 /// A retrieval that has been planned and not yet run. Immutable, thread-safe; may be run more than

@@ -74,6 +74,7 @@ class PlannedJob : public RetrievalJob {
       written += batch->num_rows();
       phase.Advance(batch->num_rows());
     }
+    if (visitor != nullptr) GNOMON_RETURN_NOT_OK(visitor->End(written));
     GNOMON_RETURN_NOT_OK(writer->Commit());
     KeepStats(rows->stats());
     return written;

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <filesystem>
+#include <functional>
+#include <utility>
 
 #include <arrow/array.h>
 #include <arrow/record_batch.h>
@@ -58,10 +60,12 @@ SavedDataset DatasetOf(const FeaturePlan& plan) {
 }
 
 /// What is kept of the rows beside the rows: of each column statistics, the range of times and the
-/// fingerprint, all while they are written.
+/// fingerprint, all while they are written. `keep` is called with the dataset before its file
+/// appears.
 class DatasetRecorder : public RowsVisitor {
  public:
-  explicit DatasetRecorder(const Context& context) : context_(context) {}
+  DatasetRecorder(const Context& context, SavedDataset* dataset, std::function<Status()> keep)
+      : context_(context), dataset_(dataset), keep_(std::move(keep)) {}
 
   Status Begin(const std::shared_ptr<arrow::Schema>& schema) override {
     schema_ = schema;
@@ -80,16 +84,16 @@ class DatasetRecorder : public RowsVisitor {
     });
   }
 
-  const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
-
-  /// Once, after `num_rows`.
-  Status Tell(int64_t num_rows, SavedDataset* dataset) {
-    dataset->rows = num_rows;
-    dataset->min_event = min_event_;
-    dataset->max_event = max_event_;
-    dataset->fingerprint = fingerprint_->Finish(num_rows);
-    return description_->Finish().Value(&dataset->columns);
+  Status End(int64_t num_rows) override {
+    dataset_->rows = num_rows;
+    dataset_->min_event = min_event_;
+    dataset_->max_event = max_event_;
+    dataset_->fingerprint = fingerprint_->Finish(num_rows);
+    GNOMON_RETURN_NOT_OK(description_->Finish().Value(&dataset_->columns));
+    return keep_();
   }
+
+  const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
 
  private:
   Status AddTimes(const arrow::Array& times) {
@@ -104,6 +108,8 @@ class DatasetRecorder : public RowsVisitor {
   }
 
   const Context& context_;
+  SavedDataset* const dataset_;
+  const std::function<Status()> keep_;
   std::shared_ptr<arrow::Schema> schema_;
   int time_column_ = -1;
   std::unique_ptr<TableDescription> description_;
@@ -132,18 +138,36 @@ Result<FileRows> RowsOfFile(const Context& context, const std::string& path) {
   return file;
 }
 
-/// The fingerprint is that of the values as a reader of the file gets them. Those are the written
-/// ones when the file itself says that they have the same types; text does not, and is read again.
-Status CheckFingerprint(const Context& context, const std::string& path,
-                        const arrow::Schema& written, SavedDataset* dataset) {
+/// The fingerprint of the values as a reader of the file gets them. Those are the written ones when
+/// the file itself says that they have the same types; text does not, and is read again.
+Result<std::string> FingerprintOf(const Context& context, const std::string& path,
+                                  const arrow::Schema& written, const SavedDataset& dataset) {
   GNOMON_ASSIGN_OR_RETURN(const table::FileFormat format, table::FormatOfPath(path));
   if (format == table::FileFormat::kParquet || format == table::FileFormat::kIpc) {
     GNOMON_ASSIGN_OR_RETURN(const auto schema, table::ReadSchema(context, path));
-    if (schema->Equals(written, /*check_metadata=*/false)) return Status::OK();
+    if (schema->Equals(written, /*check_metadata=*/false)) return dataset.fingerprint;
   }
   GNOMON_ASSIGN_OR_RETURN(FileRows file, RowsOfFile(context, path));
-  dataset->fingerprint = std::move(file.fingerprint);
-  return Status::OK();
+  return std::move(file.fingerprint);
+}
+
+/// kConflict unless the dataset has no file: then a process died before it appeared.
+Status CheckAbandoned(const std::string& folder, const SavedDataset& dataset) {
+  GNOMON_ASSIGN_OR_RETURN(const bool is_there,
+                          table::IsFile(table::PathBelow(folder, dataset.path)));
+  if (!is_there) return Status::OK();
+  return MakeError(ErrorKind::kConflict,
+                   Concat("a saved dataset of this name exists: ", Quoted(dataset.name)), {},
+                   "choose another name, or overwrite it");
+}
+
+/// What the registry knew before under the name. The error that led here is told.
+void Restore(const Context& context, Registry& registry, const std::string& name,
+             const SavedDataset* old) {
+  Context alone = context.WithStop({});
+  alone.deadline.reset();
+  static_cast<void>(old != nullptr ? registry.PutSavedDataset(alone, *old, /*overwrite=*/true)
+                                   : registry.DeleteSavedDataset(alone, name));
 }
 
 Status NotWhatWasSaved(const SavedDataset& dataset, const std::string& path, int64_t rows,
@@ -162,11 +186,12 @@ Result<SavedDataset> FeatureStore::SaveDataset(const Context& context, const Ret
                                                bool overwrite, const Tags& tags) {
   if (Trim(name).empty()) return Error(ErrorKind::kUser, "a saved dataset needs a name");
   GNOMON_RETURN_NOT_OK(table::FormatOfPath(path).status());
-  const auto existing = impl_->registry->SavedDatasets();
-  if (!overwrite && std::ranges::find(existing, name, &SavedDataset::name) != existing.end()) {
-    return MakeError(ErrorKind::kConflict,
-                     Concat("a saved dataset of this name exists: ", Quoted(name)), {},
-                     "choose another name, or overwrite it");
+  Registry& registry = *impl_->registry;
+  const auto existing = registry.SavedDatasets();
+  const auto old = std::ranges::find(existing, name, &SavedDataset::name);
+  if (!overwrite && old != existing.end()) {
+    GNOMON_RETURN_NOT_OK(CheckAbandoned(impl_->config.folder, *old));
+    overwrite = true;
   }
   SavedDataset dataset = DatasetOf(job.plan());
   dataset.name = name;
@@ -174,17 +199,29 @@ Result<SavedDataset> FeatureStore::SaveDataset(const Context& context, const Ret
   dataset.tags = tags;
   dataset.created = context.clock->NowMicros();
   GNOMON_ASSIGN_OR_RETURN(const bool replaces, table::IsFile(path));
-  DatasetRecorder recorder(context);
-  GNOMON_ASSIGN_OR_RETURN(const int64_t rows, job.WriteTo(context, path, &recorder));
-  const auto keep = [&]() -> Status {
-    GNOMON_RETURN_NOT_OK(recorder.Tell(rows, &dataset));
-    GNOMON_RETURN_NOT_OK(CheckFingerprint(context, path, *recorder.schema(), &dataset));
-    return impl_->registry->PutSavedDataset(context, dataset, overwrite);
+  // The name comes first: a file that nobody knows by a name could not be found again.
+  bool is_known = false;
+  bool is_written = false;
+  DatasetRecorder recorder(context, &dataset, [&]() -> Status {
+    GNOMON_RETURN_NOT_OK(registry.PutSavedDataset(context, dataset, overwrite));
+    is_known = true;
+    return Status::OK();
+  });
+  const auto save = [&]() -> Status {
+    GNOMON_RETURN_NOT_OK(job.WriteTo(context, path, &recorder).status());
+    is_written = true;
+    GNOMON_ASSIGN_OR_RETURN(std::string fingerprint,
+                            FingerprintOf(context, path, *recorder.schema(), dataset));
+    if (fingerprint == dataset.fingerprint) return Status::OK();
+    dataset.fingerprint = std::move(fingerprint);
+    return registry.PutSavedDataset(context, dataset, /*overwrite=*/true);
   };
-  const Status kept = keep();
-  // Rows that nobody knows by a name are of no use; a file that stood there before is gone anyway.
-  if (!kept.ok() && !replaces) static_cast<void>(table::DeleteFile(path));
-  GNOMON_RETURN_NOT_OK(kept);
+  const Status saved = save();
+  // A file that stood there before is gone anyway.
+  if (!saved.ok() && is_written && !replaces) static_cast<void>(table::DeleteFile(path));
+  if (!saved.ok() && is_known)
+    Restore(context, registry, name, old == existing.end() ? nullptr : &*old);
+  GNOMON_RETURN_NOT_OK(saved);
   return dataset;
 }
 
