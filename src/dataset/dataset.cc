@@ -112,6 +112,8 @@ Dataset Dataset::Sort(std::vector<SortKey> keys) const { return Then(SortSpec{st
 
 Dataset Dataset::Latest(LatestSpec spec) const { return Then(std::move(spec)); }
 
+Dataset Dataset::TimeRange(TimeRangeSpec spec) const { return Then(std::move(spec)); }
+
 Dataset Dataset::Repartition(int num_partitions, std::vector<std::string> keys) const {
   return Then(RepartitionSpec{num_partitions, std::move(keys)});
 }

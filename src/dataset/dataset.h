@@ -65,6 +65,8 @@ class Dataset {
   Dataset Aggregate(std::vector<std::string> keys, std::vector<AggregateItem> items) const;
   /// The newest row of every key.
   Dataset Latest(LatestSpec spec) const;
+  /// Rows of times between bounds.
+  Dataset TimeRange(TimeRangeSpec spec) const;
   Dataset Sort(std::vector<SortKey> keys) const;
   Dataset Repartition(int num_partitions, std::vector<std::string> keys = {}) const;
   Dataset Union(const Dataset& other) const;

@@ -19,10 +19,10 @@ namespace {
 using internal::Overloaded;
 
 constexpr std::array<std::string_view, std::variant_size_v<NodeSpec>> kNames = {
-    "scan",     "range",       "table",         "input",     "project",   "filter",
-    "derive",   "map_batches", "join",          "aggregate", "sort",      "repartition",
-    "union",    "limit",       "sample",        "write",     "asof_join", "window_aggregate",
-    "external", "latest",      "external_write"};
+    "scan",     "range",       "table",          "input",     "project",   "filter",
+    "derive",   "map_batches", "join",           "aggregate", "sort",      "repartition",
+    "union",    "limit",       "sample",         "write",     "asof_join", "window_aggregate",
+    "external", "latest",      "external_write", "time_range"};
 
 constexpr std::array<std::pair<JoinType, std::string_view>, 5> kJoinTypes = {
     {{JoinType::kInner, "inner"},
@@ -160,6 +160,17 @@ std::string DescribeLatest(const LatestSpec& spec) {
   return text;
 }
 
+std::string DescribeTimeRange(const TimeRangeSpec& spec) {
+  std::string text = spec.time;
+  if (spec.first) text += Concat(", from ", FormatTimestamp(*spec.first));
+  if (spec.last) text += Concat(", until ", FormatTimestamp(*spec.last));
+  if (spec.created_before)
+    text += Concat(", ", spec.created, " until ", FormatTimestamp(*spec.created_before));
+  if (!spec.name.empty())
+    text += Concat(", as ", spec.name, " in ", arrow::timestamp(spec.unit)->ToString());
+  return text;
+}
+
 std::string DescribeSpec(const NodeSpec& node) {
   const Overloaded describe{
       [](const ScanSpec& spec) { return DescribeScan(spec); },
@@ -186,6 +197,7 @@ std::string DescribeSpec(const NodeSpec& node) {
       [](const AsOfJoinSpec& spec) { return DescribeAsOf(spec); },
       [](const WindowAggregateSpec& spec) { return DescribeWindows(spec); },
       [](const LatestSpec& spec) { return DescribeLatest(spec); },
+      [](const TimeRangeSpec& spec) { return DescribeTimeRange(spec); },
       [](const SortSpec& spec) { return DescribeSort(spec); },
       [](const RepartitionSpec& spec) {
         return Concat(spec.num_partitions, spec.keys.empty() ? " round robin" : " by hash of ",

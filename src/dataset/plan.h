@@ -13,6 +13,7 @@
 #include <arrow/type_fwd.h>
 
 #include "base/error.h"
+#include "dataset/time_range.h"
 #include "pit/window.h"
 #include "table/file.h"
 
@@ -336,7 +337,7 @@ using NodeSpec =
     std::variant<ScanSpec, RangeSpec, TableSpec, InputSpec, ProjectSpec, FilterSpec, DeriveSpec,
                  MapBatchesSpec, JoinSpec, AggregateSpec, SortSpec, RepartitionSpec, UnionSpec,
                  LimitSpec, SampleSpec, WriteSpec, AsOfJoinSpec, WindowAggregateSpec, ExternalSpec,
-                 LatestSpec, ExternalWriteSpec>;
+                 LatestSpec, ExternalWriteSpec, TimeRangeSpec>;
 
 /// A node of a plan. Immutable, thread-safe.
 class PlanNode {
@@ -347,7 +348,7 @@ class PlanNode {
   const NodeSpec& spec() const { return spec_; }
   const std::vector<Plan>& inputs() const { return inputs_; }
   const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
-  /// "scan", "range", ... "external_write".
+  /// "scan", "range", ... "time_range".
   std::string_view name() const;
   /// One line: the name and what it does.
   std::string Describe() const;

@@ -188,6 +188,10 @@ Status WriteSpecOf(const NodeSpec& node, proto::DatasetNode* out) {
         internal::WriteLatest(spec, out->mutable_latest());
         return Status::OK();
       },
+      [&](const TimeRangeSpec& spec) -> Status {
+        internal::WriteTimeRange(spec, out->mutable_time_range());
+        return Status::OK();
+      },
       [&](const ExternalWriteSpec& spec) -> Status {
         internal::WriteExternalWrite(spec, out->mutable_external_write());
         return Status::OK();
@@ -286,6 +290,8 @@ Result<NodeSpec> ReadSpecOf(const proto::DatasetNode& node, const PlanExtensions
       return internal::ReadExternal(node.external(), extensions);
     case Proto::kLatest:
       return internal::ReadLatest(node.latest());
+    case Proto::kTimeRange:
+      return internal::ReadTimeRange(node.time_range());
     case Proto::kExternalWrite:
       return internal::ReadExternalWrite(node.external_write(), extensions);
     case Proto::SPEC_NOT_SET:

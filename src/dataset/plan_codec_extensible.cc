@@ -269,6 +269,27 @@ NodeSpec ReadLatest(const proto::DatasetLatest& in) {
   return spec;
 }
 
+void WriteTimeRange(const TimeRangeSpec& spec, proto::DatasetTimeRange* out) {
+  out->set_time(spec.time);
+  if (spec.first) out->set_first(*spec.first);
+  if (spec.last) out->set_last(*spec.last);
+  out->set_created(spec.created);
+  if (spec.created_before) out->set_created_before(*spec.created_before);
+  out->set_name(spec.name);
+  out->set_unit(static_cast<int32_t>(spec.unit));
+}
+
+Result<NodeSpec> ReadTimeRange(const proto::DatasetTimeRange& in) {
+  TimeRangeSpec spec{.time = in.time(), .created = in.created(), .name = in.name()};
+  if (in.has_first()) spec.first = in.first();
+  if (in.has_last()) spec.last = in.last();
+  if (in.has_created_before()) spec.created_before = in.created_before();
+  if (in.unit() < arrow::TimeUnit::SECOND || in.unit() > arrow::TimeUnit::NANO)
+    return Error(ErrorKind::kDataLoss, "not a plan: no unit of time: ", in.unit());
+  spec.unit = static_cast<arrow::TimeUnit::type>(in.unit());
+  return spec;
+}
+
 void WriteExternalWrite(const ExternalWriteSpec& spec, proto::DatasetExternalWrite* out) {
   out->set_sink(spec.sink);
   out->set_parameters(spec.parameters);

@@ -33,6 +33,8 @@ Result<NodeSpec> ReadExternal(const proto::DatasetExternal& in, const PlanExtens
 
 void WriteLatest(const LatestSpec& spec, proto::DatasetLatest* out);
 NodeSpec ReadLatest(const proto::DatasetLatest& in);
+void WriteTimeRange(const TimeRangeSpec& spec, proto::DatasetTimeRange* out);
+Result<NodeSpec> ReadTimeRange(const proto::DatasetTimeRange& in);
 void WriteExternalWrite(const ExternalWriteSpec& spec, proto::DatasetExternalWrite* out);
 Result<NodeSpec> ReadExternalWrite(const proto::DatasetExternalWrite& in,
                                    const PlanExtensions* extensions);

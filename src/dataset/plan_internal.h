@@ -40,6 +40,7 @@ SchemaResult CheckSpec(WriteSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(AsOfJoinSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(WindowAggregateSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(LatestSpec* spec, const std::vector<Plan>& inputs);
+SchemaResult CheckSpec(TimeRangeSpec* spec, const std::vector<Plan>& inputs);
 SchemaResult CheckSpec(ExternalWriteSpec* spec, const std::vector<Plan>& inputs);
 
 /// Could values of `from` be brought to `to` (null: they stay)? Whether each fits is seen when it

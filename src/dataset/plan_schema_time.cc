@@ -7,7 +7,7 @@
 #include "dataset/plan_internal.h"
 #include "table/column.h"
 
-/// Nodes that bring rows together in time: as-of join, window aggregates.
+/// Nodes that look at times: as-of join, window aggregates, newest rows, ranges of time.
 namespace gnomon::dataset::internal {
 
 namespace {
@@ -106,6 +106,19 @@ SchemaResult CheckSpec(LatestSpec* spec, const std::vector<Plan>& inputs) {
       return Error(ErrorKind::kUser, "a sum is a key too, or named twice: ", Quoted(name));
   }
   return inputs[0]->schema();
+}
+
+SchemaResult CheckSpec(TimeRangeSpec* spec, const std::vector<Plan>& inputs) {
+  const arrow::Schema& input = *inputs[0]->schema();
+  GNOMON_RETURN_NOT_OK(CheckTime(input, spec->time, "time"));
+  if (!spec->created.empty()) GNOMON_RETURN_NOT_OK(CheckTime(input, spec->created, "created"));
+  if (spec->created_before && spec->created.empty())
+    return Error(ErrorKind::kUser, "looks at the time of creation but names no column for it");
+  if (spec->name.empty()) return inputs[0]->schema();
+  if (input.GetFieldIndex(spec->name) >= 0)
+    return Error(ErrorKind::kUser, "there is such a column already: ", Quoted(spec->name));
+  return input.AddField(input.num_fields(),
+                        arrow::field(spec->name, arrow::timestamp(spec->unit, "UTC")));
 }
 
 }  // namespace gnomon::dataset::internal

@@ -131,6 +131,7 @@ std::vector<Plan> EveryNode() {
                         .filter_by_created = true,
                         .created_before = -5};
   add(LatestSpec{{"key"}, "ts", "made", -7, 9, {}}, {events});
+  add(TimeRangeSpec{"ts", -7, 9, "made", -1, "instant", arrow::TimeUnit::NANO}, {events});
   add(AsOfJoinSpec{match, 7'000'000, {{"v", "v"}, {"v", "real", arrow::float64()}}},
       {labels, events});
   WindowAggregateSpec windows{.match = match};

@@ -31,7 +31,7 @@ class CaseMaker : private CaseRows {
 
  private:
   Case Step(Case plan) {
-    switch (random_.Int(0, 16)) {
+    switch (random_.Int(0, 17)) {
       case 0:
       case 1:
         return Filter(std::move(plan));
@@ -60,6 +60,8 @@ class CaseMaker : private CaseRows {
         return Windows(std::move(plan));
       case 13:
         return Triple(std::move(plan));
+      case 16:
+        return TimeRange(std::move(plan));
       case 14:
         return Chained(std::move(plan));
       default:
@@ -251,6 +253,32 @@ class CaseMaker : private CaseRows {
       one->expected = NaiveSelect(one->expected, names);
       one->dataset = one->dataset.Select(names);
     }
+  }
+
+  Case TimeRange(Case plan) {
+    const auto times = Columns(plan.expected, {arrow::Type::TIMESTAMP});
+    if (times.empty()) return plan;
+    TimeRangeSpec spec{.time = random_.One(times), .unit = arrow::TimeUnit::MILLI};
+    if (random_.Chance(0.7)) spec.first = random_.Int(-30'000, 30'000);
+    if (random_.Chance(0.7)) spec.last = random_.Int(-10'000, 60'000);
+    if (random_.Chance(0.5)) spec.created = random_.One(times);
+    if (!spec.created.empty()) spec.created_before = random_.Int(-20'000, 60'000);
+    if (random_.Chance(0.7)) spec.name = NewName("i");
+    const size_t at = plan.expected.Place(spec.time);
+    std::erase_if(plan.expected.rows, [&](const Row& row) {
+      const auto* time = std::get_if<int64_t>(&row[at]);
+      if (time == nullptr || (spec.first && *time * 1000 < *spec.first) ||
+          (spec.last && *time * 1000 > *spec.last))
+        return true;
+      if (spec.created.empty()) return false;
+      const auto* created = std::get_if<int64_t>(&row[plan.expected.Place(spec.created)]);
+      return created != nullptr && *created * 1000 > *spec.created_before;
+    });
+    if (!spec.name.empty()) {
+      AddColumn(plan.expected, spec.name, arrow::timestamp(spec.unit, "UTC"),
+                [&](const Row& row) { return row[at]; });
+    }
+    return Then(std::move(plan), [&](const Dataset& rows) { return rows.TimeRange(spec); });
   }
 
   std::optional<TimeMatch> RandomMatch(const NaiveTable& left) {

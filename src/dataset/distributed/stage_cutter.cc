@@ -51,6 +51,7 @@ Result<Relation> StageCutter::CutNode(const Plan& plan) {
       [&](const ProjectSpec& spec) { return CutProject(plan, spec); },
       [&](const FilterSpec& spec) { return CutRowWise(plan, spec); },
       [&](const DeriveSpec& spec) { return CutRowWise(plan, spec); },
+      [&](const TimeRangeSpec& spec) { return CutRowWise(plan, spec); },
       [&](const MapBatchesSpec& spec) { return CutMapBatches(plan, spec); },
       [&](const JoinSpec& spec) { return CutJoin(plan, spec); },
       [&](const AsOfJoinSpec& spec) { return CutTimeMatch(plan, spec, spec.match); },

@@ -2,6 +2,7 @@
 #include <deque>
 
 #include <arrow/array.h>
+#include <arrow/builder.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
@@ -10,6 +11,7 @@
 #include "dataset/operators/factories_internal.h"
 #include "dataset/plan_internal.h"
 #include "expr/expression.h"
+#include "pit/time_unit.h"
 #include "table/column.h"
 
 /// Nodes that look at one row at a time, fused: a batch goes through all of them while it is warm,
@@ -99,6 +101,81 @@ class FunctionStep : public Step {
   const MapBatchesSpec spec_;
 };
 
+class TimeRangeStep : public Step {
+ public:
+  TimeRangeStep(const Context& context, SchemaPtr schema, const arrow::Schema& input,
+                const TimeRangeSpec& spec)
+      : context_(context),
+        schema_(std::move(schema)),
+        time_(input.GetFieldIndex(spec.time)),
+        created_(spec.created_before ? input.GetFieldIndex(spec.created) : -1),
+        adds_(!spec.name.empty()) {
+    if (spec.first) first_ = pit::ToNanos(*spec.first, kMicro);
+    if (spec.last) last_ = pit::ToNanos(*spec.last, kMicro);
+    if (spec.created_before) created_before_ = pit::ToNanos(*spec.created_before, kMicro);
+  }
+
+  Result<BatchPtr> Apply(const BatchPtr& batch) const override {
+    GNOMON_ASSIGN_OR_RETURN(const auto selected, Select(*batch));
+    BatchPtr rows = batch;
+    if (static_cast<int64_t>(selected.size()) < batch->num_rows()) {
+      GNOMON_ASSIGN_OR_RETURN(rows, GatherRows(context_, batch, selected));
+    }
+    if (!adds_) return rows;
+    arrow::ArrayVector arrays = rows->columns();
+    GNOMON_ASSIGN_OR_RETURN(arrays.emplace_back(), InUnit(*rows->column(time_)));
+    return arrow::RecordBatch::Make(schema_, rows->num_rows(), std::move(arrays));
+  }
+
+ private:
+  static constexpr int64_t kMicro = 1000;
+
+  Result<std::vector<int64_t>> Select(const arrow::RecordBatch& batch) const {
+    const arrow::Array& times = *batch.column(time_);
+    const int64_t unit = table::UnitNanos(*times.type());
+    GNOMON_ASSIGN_OR_RETURN(const auto values, table::RawTimes(times));
+    std::vector<int64_t> selected;
+    for (int64_t i = 0; i < times.length(); ++i) {
+      const pit::Nanos time = pit::ToNanos(values[static_cast<size_t>(i)], unit);
+      if (times.IsValid(i) && (!first_ || time >= *first_) && (!last_ || time <= *last_))
+        selected.push_back(i);
+    }
+    if (created_ >= 0) GNOMON_RETURN_NOT_OK(DropLate(*batch.column(created_), &selected));
+    return selected;
+  }
+
+  Status DropLate(const arrow::Array& created, std::vector<int64_t>* rows) const {
+    const int64_t unit = table::UnitNanos(*created.type());
+    GNOMON_ASSIGN_OR_RETURN(const auto values, table::RawTimes(created));
+    std::erase_if(*rows, [&](int64_t row) {
+      return created.IsValid(row) &&
+             pit::ToNanos(values[static_cast<size_t>(row)], unit) > created_before_;
+    });
+    return Status::OK();
+  }
+
+  Result<std::shared_ptr<arrow::Array>> InUnit(const arrow::Array& times) const {
+    const auto& type = schema_->fields().back()->type();
+    const int64_t from = table::UnitNanos(*times.type());
+    const int64_t to = table::UnitNanos(*type);
+    GNOMON_ASSIGN_OR_RETURN(const auto values, table::RawTimes(times));
+    arrow::TimestampBuilder builder(type, arrow::default_memory_pool());
+    GNOMON_RETURN_NOT_OK(builder.Reserve(times.length()));
+    for (const int64_t value : values)
+      builder.UnsafeAppend(pit::FloorToUnit(pit::ToNanos(value, from), to));
+    return builder.Finish();
+  }
+
+  const Context& context_;
+  const SchemaPtr schema_;
+  const int time_;
+  const int created_;  ///< -1: not looked at
+  const bool adds_;
+  std::optional<pit::Nanos> first_;
+  std::optional<pit::Nanos> last_;
+  pit::Nanos created_before_ = 0;
+};
+
 Result<ColumnsStep::Column> BindColumn(const arrow::Schema& input, const NamedExpression& named) {
   GNOMON_ASSIGN_OR_RETURN(const auto expression, expr::Expression::Parse(named.expression));
   const auto columns = expression.columns();
@@ -115,6 +192,8 @@ Result<std::unique_ptr<Step>> MakeStep(const Environment& environment, const Pla
     GNOMON_ASSIGN_OR_RETURN(auto bound, parsed.Bind(input, filter->functions.get()));
     return std::make_unique<FilterStep>(environment.context, std::move(bound));
   }
+  if (const auto* range = std::get_if<TimeRangeSpec>(&node.spec()))
+    return std::make_unique<TimeRangeStep>(environment.context, node.schema(), input, *range);
   if (const auto* map = std::get_if<MapBatchesSpec>(&node.spec())) {
     GNOMON_ASSIGN_OR_RETURN(const auto* function, FunctionOf(*map, environment.options.functions));
     return std::make_unique<FunctionStep>(environment.context, function, *map);
@@ -230,7 +309,8 @@ bool IsPipelineNode(const PlanNode& node) {
   const auto* map = std::get_if<MapBatchesSpec>(&node.spec());
   return std::holds_alternative<FilterSpec>(node.spec()) ||
          std::holds_alternative<ProjectSpec>(node.spec()) ||
-         std::holds_alternative<DeriveSpec>(node.spec()) || (map != nullptr && map->row_wise);
+         std::holds_alternative<DeriveSpec>(node.spec()) ||
+         std::holds_alternative<TimeRangeSpec>(node.spec()) || (map != nullptr && map->row_wise);
 }
 
 Result<OperatorPtr> MakePipelineOperator(const Environment& environment,

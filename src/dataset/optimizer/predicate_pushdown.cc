@@ -152,6 +152,10 @@ class Pusher {
     return PushRenamed(plan, names, hidden, predicates);
   }
 
+  Result<Plan> PushInto(const Plan& plan, const TimeRangeSpec& spec, Predicates predicates) {
+    return PushRenamed(plan, {}, {spec.name}, predicates);
+  }
+
   Result<Plan> PushInto(const Plan& plan, const SortSpec& spec, Predicates predicates) {
     if (spec.limit) return PushWhole(plan, std::move(predicates), false);
     return PushWhole(plan, std::move(predicates), true);

@@ -123,6 +123,18 @@ class Pruner {
     return MakeNode(std::move(pruned), {std::move(input)});
   }
 
+  Result<Plan> PruneNode(const Plan& plan, const TimeRangeSpec& spec, const Names& needed) {
+    TimeRangeSpec pruned = spec;
+    Names below = needed;
+    if (!spec.name.empty()) below.erase(spec.name);
+    if (!needed.contains(spec.name)) pruned.name.clear();
+    below.insert(spec.time);
+    if (spec.created_before) below.insert(spec.created);
+    if (!spec.created_before) pruned.created.clear();
+    GNOMON_ASSIGN_OR_RETURN(auto input, Prune(plan->inputs()[0], below));
+    return MakeNode(std::move(pruned), {std::move(input)});
+  }
+
   Result<Plan> PruneNode(const Plan& plan, const LimitSpec& /*spec*/, const Names& needed) {
     return PruneInput(plan, needed);
   }

@@ -23,8 +23,7 @@ int NumPartitions(const RetrievalOptions& options);
 /// entity rows; for each view a scan of its files, the parts of its rows in a database in the
 /// store's order (or the plan of its source views' rows), its
 /// transformations, its filter, then an as-of join or window aggregates; the on-demand expressions;
-/// the asked columns. kUnsupported, with what it is, for what such a plan cannot say:
-/// created_before with created times in nanoseconds in a view over several views.
+/// the asked columns.
 /// Sources in databases are read at one moment, which lasts as long as the plan; it is outlived by
 /// the store.
 Result<dataset::Plan> LowerRetrieval(const Context& context, const FeaturePlan& plan,
@@ -34,7 +33,6 @@ Result<dataset::Plan> LowerRetrieval(const Context& context, const FeaturePlan& 
 
 /// Retrieval without entity rows as one plan, whose rows are those of OpenRange, bit for bit: the
 /// rows of one plain view, or the distinct keys and times of all views' rows, then as above.
-/// kUnsupported, too, for event times (and with created_before for created times) in nanoseconds.
 Result<dataset::Plan> LowerRange(const Context& context, const FeaturePlan& plan,
                                  const OfflineStore& store, int64_t start, int64_t end,
                                  const RetrievalOptions& options);

@@ -60,21 +60,11 @@ bool HasNanos(const Plan& rows, const std::string& column) {
   return table::UnitNanos(*rows->schema()->GetFieldByName(column)->type()) < 1000;
 }
 
-/// Rows of an event_timestamp between the bounds. kUnsupported for nanoseconds, which the language
-/// compares as microseconds.
-Result<Plan> Exactly(Plan rows, std::optional<int64_t> min, std::optional<int64_t> max) {
-  if ((min || max) && HasNanos(rows, kEventTimestamp))
-    return Error(ErrorKind::kUnsupported, "a range of times in nanoseconds");
-  std::vector<std::string> bounds;
-  if (min) bounds.push_back(Concat(" >= timestamp '", FormatTimestamp(*min), "'"));
-  if (max) bounds.push_back(Concat(" <= timestamp '", FormatTimestamp(*max), "'"));
-  for (const std::string& bound : bounds) {
-    auto bounded = MakeNode(dataset::FilterSpec{Concat(ColumnExpression(kEventTimestamp), bound)},
-                            {std::move(rows)});
-    if (!bounded.ok()) return Error(ErrorKind::kUnsupported, bounded.status().message());
-    rows = *std::move(bounded);
-  }
-  return rows;
+/// A name that no column of the rows has.
+std::string NewName(const Plan& rows, const std::string& like) {
+  std::string name = like;
+  while (rows->schema()->GetFieldIndex(name) >= 0) name.insert(name.begin(), '_');
+  return name;
 }
 
 }  // namespace
@@ -148,12 +138,21 @@ Result<Plan> ViewPlanner::PlainParentRows(const FeatureView& parent,
   return MakeNode(std::move(project), {std::move(rows)});
 }
 
-/// `rows` with the view's keys, their time in this unit and `features`; rows without a time, with a
-/// null key (unless `null_keys`) or created too late are left out.
+/// The rows between `min` and `max`, exactly: the view's keys, their time in this unit and
+/// `features`; rows without a time, with a null key (unless `null_keys`) or created too late are
+/// left out.
 Result<Plan> ViewPlanner::KeysAndTimes(const KeyedView& view, dataset::ProjectSpec features,
-                                       Plan rows, arrow::TimeUnit::type unit,
-                                       bool null_keys) const {
+                                       Plan rows, const Range& range, bool null_keys) const {
   GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(definitions_, *view.view));
+  dataset::TimeRangeSpec times{.time = source.timestamp_field,
+                               .first = range.min,
+                               .last = range.max,
+                               .name = NewName(rows, kEventTimestamp),
+                               .unit = range.unit};
+  if (created_before_ && !source.created_timestamp_column.empty()) {
+    times.created = source.created_timestamp_column;
+    times.created_before = created_before_;
+  }
   dataset::ProjectSpec project;
   std::vector<std::string> present;
   for (size_t i = 0; i < view.join_keys.size(); ++i) {
@@ -162,19 +161,12 @@ Result<Plan> ViewPlanner::KeysAndTimes(const KeyedView& view, dataset::ProjectSp
         {.name = view.names[i], .expression = text, .type = view.types[i]});
     if (!null_keys) present.push_back(Concat(text, " is not null"));
   }
-  const std::string time = ColumnExpression(source.timestamp_field);
-  project.expressions.push_back({kEventTimestamp, time, arrow::timestamp(unit, "UTC")});
+  project.expressions.push_back({kEventTimestamp, ColumnExpression(times.name)});
   std::ranges::move(features.expressions, std::back_inserter(project.expressions));
-  present.push_back(Concat(time, " is not null"));
-  if (created_before_ && !source.created_timestamp_column.empty()) {
-    if (HasNanos(rows, source.created_timestamp_column)) {
-      return Error(ErrorKind::kUnsupported, "created_before of nanoseconds");
-    }
-    const std::string created = ColumnExpression(source.created_timestamp_column);
-    present.push_back(Concat("(", created, " is null or ", created, " <= timestamp '",
-                             FormatTimestamp(*created_before_), "')"));
+  GNOMON_ASSIGN_OR_RETURN(rows, MakeNode(std::move(times), {std::move(rows)}));
+  if (!present.empty()) {
+    GNOMON_ASSIGN_OR_RETURN(rows, MakeNode(dataset::FilterSpec{Join(present, " and ")}, {rows}));
   }
-  GNOMON_ASSIGN_OR_RETURN(rows, MakeNode(dataset::FilterSpec{Join(present, " and ")}, {rows}));
   return MakeNode(std::move(project), {std::move(rows)});
 }
 
@@ -183,17 +175,17 @@ Result<Plan> ViewPlanner::DistinctRows(const std::vector<KeyedView>& views,
                                        std::optional<int64_t> max) const {
   // Their times take the finest unit.
   std::vector<Plan> parts;
-  auto unit = arrow::TimeUnit::MICRO;
+  Range range{.min = min, .max = max};
   for (const KeyedView& keyed : views) {
     GNOMON_ASSIGN_OR_RETURN(const DataSource source, SourceOf(definitions_, *keyed.view));
     GNOMON_ASSIGN_OR_RETURN(parts.emplace_back(), RowsOf(*keyed.view, {}, min, max));
-    if (HasNanos(parts.back(), source.timestamp_field)) unit = arrow::TimeUnit::NANO;
+    if (HasNanos(parts.back(), source.timestamp_field)) range.unit = arrow::TimeUnit::NANO;
   }
   std::vector<std::string> distinct = views.front().names;
   distinct.emplace_back(kEventTimestamp);
   for (size_t i = 0; i < views.size(); ++i) {
-    GNOMON_ASSIGN_OR_RETURN(parts[i], KeysAndTimes(views[i], {}, std::move(parts[i]), unit, false));
-    GNOMON_ASSIGN_OR_RETURN(parts[i], Exactly(std::move(parts[i]), min, max));
+    GNOMON_ASSIGN_OR_RETURN(parts[i],
+                            KeysAndTimes(views[i], {}, std::move(parts[i]), range, false));
     dataset::ProjectSpec order;
     for (const std::string& name : distinct)
       order.expressions.push_back({name, ColumnExpression(name)});
@@ -218,11 +210,9 @@ Result<Plan> ViewPlanner::RowsInRange(const KeyedView& view,
                                    .type = features[i]->dtype.ToArrow()});
   }
   GNOMON_ASSIGN_OR_RETURN(Plan rows, RowsOf(*view.view, columns, min, max));
-  const auto unit =
-      HasNanos(rows, source.timestamp_field) ? arrow::TimeUnit::NANO : arrow::TimeUnit::MICRO;
-  GNOMON_ASSIGN_OR_RETURN(
-      rows, KeysAndTimes(view, std::move(project), std::move(rows), unit, /*null_keys=*/true));
-  return Exactly(std::move(rows), min, max);
+  Range range{.min = min, .max = max};
+  if (HasNanos(rows, source.timestamp_field)) range.unit = arrow::TimeUnit::NANO;
+  return KeysAndTimes(view, std::move(project), std::move(rows), range, /*null_keys=*/true);
 }
 
 Result<Plan> ViewPlanner::JoinedParentRows(const FeatureView& view,

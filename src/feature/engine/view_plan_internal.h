@@ -47,8 +47,7 @@ class ViewPlanner {
 
   /// The distinct keys and times of all rows of the views, without nulls, by time and then first
   /// appearance: columns `names` of the first view, then event_timestamp in the finest unit of the
-  /// views. `min` and `max` (microseconds) are exact here; kUnsupported for what the language
-  /// cannot compare.
+  /// views. `min` and `max` (microseconds) are exact here.
   Result<dataset::Plan> DistinctRows(const std::vector<KeyedView>& views,
                                      std::optional<int64_t> min, std::optional<int64_t> max) const;
 
@@ -60,14 +59,20 @@ class ViewPlanner {
                                     int64_t max) const;
 
  private:
+  /// Bounds in microseconds, and what the times are brought to.
+  struct Range {
+    std::optional<int64_t> min;
+    std::optional<int64_t> max;
+    arrow::TimeUnit::type unit = arrow::TimeUnit::MICRO;
+  };
+
   Result<dataset::Plan> Scan(const FeatureView& view, const DataSource& source,
                              const std::vector<std::string>& columns,
                              const std::optional<table::TimeRange>& times) const;
   Result<dataset::Plan> ScanFiles(const FeatureView& view, const DataSource& source,
                                   const ScanOptions& options) const;
   Result<dataset::Plan> KeysAndTimes(const KeyedView& view, dataset::ProjectSpec features,
-                                     dataset::Plan rows, arrow::TimeUnit::type unit,
-                                     bool null_keys) const;
+                                     dataset::Plan rows, const Range& range, bool null_keys) const;
   Result<dataset::Plan> ParentRows(const FeatureView& view,
                                    const std::vector<std::string>& columns) const;
   Result<dataset::Plan> PlainParentRows(const FeatureView& parent,
