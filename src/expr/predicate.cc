@@ -78,6 +78,8 @@ class BoundCollector {
                node.children[0]->shape == Shape::kColumn) {
       AddComparison(*node.children[0], ">=", *node.children[1]);
       AddComparison(*node.children[0], "<=", *node.children[2]);
+    } else if (node.shape == Shape::kOr) {
+      AddDisjunction(node);
     }
     return std::move(bounds_);
   }
@@ -96,7 +98,32 @@ class BoundCollector {
   void Add(const Node& column, std::string_view sign, const Node& constant) {
     auto comparison = Expression::Parse(
         Concat(Quote(column.name), " ", sign, " (", TextOf(whole_, constant), ")"));
-    if (comparison.ok()) bounds_.push_back({column.name, *std::move(comparison)});
+    if (!comparison.ok()) return;
+    bounds_.push_back({.column = column.name,
+                       .comparison = *std::move(comparison),
+                       .is_upper = sign.starts_with('<'),
+                       .constant = TextOf(whole_, constant)});
+  }
+
+  void AddDisjunction(const Node& node) {
+    std::vector<std::string> texts;
+    std::vector<Bound> alternatives;
+    for (const auto& child : node.children) {
+      std::vector<Bound> bounds = BoundCollector(whole_).Collect(*child);
+      if (bounds.size() != 1) return;
+      texts.push_back(bounds[0].comparison.text());
+      alternatives.push_back(std::move(bounds[0]));
+      if (alternatives.back().column != alternatives[0].column ||
+          alternatives.back().is_upper != alternatives[0].is_upper) {
+        return;
+      }
+    }
+    auto comparison = Expression::Parse(Join(texts, " or "));
+    if (!comparison.ok()) return;
+    bounds_.push_back({.column = alternatives[0].column,
+                       .comparison = *std::move(comparison),
+                       .is_upper = alternatives[0].is_upper,
+                       .constant = {}});
   }
 
   const Expression& whole_;

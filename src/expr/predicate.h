@@ -20,10 +20,13 @@ std::vector<Expression> Conjuncts(const Expression& predicate);
 bool NeverFails(const Expression& expression);
 
 /// `comparison` is `column op constant` with op one of < <= > >=: true for all values on one side
-/// of a point. So it is false between two values for which it is false.
+/// of a point, above or below it. So it is false between two values for which it is false. One or
+/// several of the same side with `or` between them are a bound, too.
 struct Bound {
   std::string column;
   Expression comparison;
+  bool is_upper = false;      ///< < or <=
+  std::string constant = {};  ///< empty for several
 };
 
 /// Bounds that hold wherever the predicate is true; none when its parts have another form.

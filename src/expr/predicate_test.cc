@@ -37,10 +37,27 @@ TEST_CASE("bounds are one-sided comparisons of a column with a constant") {
   CHECK(BoundTexts("a = -3") == Lines{"\"a\" >= (-3)", "\"a\" <= (-3)"});
   CHECK(BoundTexts("t between timestamp '2024-01-01' and timestamp '2024-02-01'") ==
         Lines{"\"t\" >= (timestamp '2024-01-01')", "\"t\" <= (timestamp '2024-02-01')"});
+  CHECK(BoundTexts("a > 1 or 2 < a or a >= 3") ==
+        Lines{"\"a\" > (1) or \"a\" > (2) or \"a\" >= (3)"});
+  CHECK(BoundTexts("a > 1 or a < 0").empty());
+  CHECK(BoundTexts("a > 1 or b > 1").empty());
+  CHECK(BoundTexts("a > 1 or a = 0").empty());
+  CHECK(BoundTexts("a > 1 or a is null").empty());
   CHECK(BoundTexts("a != 1 or b > 2").empty());
   CHECK(BoundTexts("a > b").empty());
   CHECK(BoundTexts("not a > 1").empty());
   CHECK(BoundTexts("a + 1 > 2").empty());
+}
+
+TEST_CASE("a bound says its side and its constant") {
+  const auto bounds = BoundsOf(Parse("5 > a and b >= 1 + 1 and (c < 1 or c < 2)"));
+  REQUIRE(bounds.size() == 3);
+  CHECK(bounds[0].is_upper);
+  CHECK(bounds[0].constant == "5");
+  CHECK(!bounds[1].is_upper);
+  CHECK(bounds[1].constant == "1 + 1");
+  CHECK(bounds[2].is_upper);
+  CHECK(bounds[2].constant.empty());
 }
 
 TEST_CASE("an expression that may fail is told from one that cannot") {

@@ -112,9 +112,10 @@ Result<StagePlan> CutOptimized(const Plan& plan, const DistributionOptions& opti
 }
 
 Result<DistributedStats> StatsOf(const StagePlan& stages, const runtime::JobResult& result) {
-  GNOMON_ASSIGN_OR_RETURN(auto merged,
-                          internal::MergeReports(stages.operators, stages.marks, result));
+  GNOMON_ASSIGN_OR_RETURN(auto merged, internal::MergeReports(stages.operators, stages.marks,
+                                                              stages.shared_reads, result));
   return DistributedStats{.operators = std::move(merged.operators),
+                          .shared_scans = std::move(merged.shared_scans),
                           .stages = result.stages,
                           .job = result.stats,
                           .missing_tasks = merged.num_missing};
@@ -131,6 +132,10 @@ int64_t DistributedStats::spilled_bytes() const {
 
 std::string FormatStats(const DistributedStats& stats) {
   std::string text = FormatStats(stats.operators);
+  for (const SharedScanStats& read : stats.shared_scans) {
+    text += Concat("read once for ", read.operators.size(), " scans: ", read.rows, " rows of ",
+                   stats.operators[read.operators[0]].details, "\n");
+  }
   for (const runtime::StageStats& stage : stats.stages) {
     text += Concat("stage ", stage.name, ": ", stage.partitions,
                    stage.partitions == 1 ? " task, " : " tasks, ", stage.rows, " rows, ",

@@ -45,12 +45,20 @@ struct DistributionOptions {
   runtime::JobOptions job = {};
 };
 
+/// Scans of the same files, which were read once for all of them.
+struct SharedScanStats {
+  std::vector<size_t> operators = {};  ///< their places in DistributedStats::operators
+  int64_t rows = 0;                    ///< that were read; each of the scans gave some of them
+};
+
 /// What a plan did in stages. What was tried again, came twice or was made again because its blocks
 /// were lost counts once.
 struct DistributedStats {
   /// Those of Execution::Stats for the same plan: rows are the same, seconds are the sum over all
   /// tasks. The bytes of a node may have hidden columns in them.
   std::vector<OperatorStats> operators = {};
+  /// The time and the row groups of such a read are those of its first scan.
+  std::vector<SharedScanStats> shared_scans = {};
   /// With the time of moving rows between tasks, which no operator has.
   std::vector<runtime::StageStats> stages = {};
   runtime::JobStats job = {};
@@ -62,7 +70,7 @@ struct DistributedStats {
   int64_t spilled_bytes() const;
 };
 
-/// One line an operator, one a stage, and what is missing.
+/// One line an operator, one a read for several of them, one a stage, and what is missing.
 std::string FormatStats(const DistributedStats& stats);
 
 /// The rows of a finished job, in the order of the plan, from blocks on the driver. Outlived by the

@@ -108,7 +108,7 @@ class Coverage {
       if (!has(": 1 partition\n")) ways_[Concat(node, "in many tasks")] += 1;
     }
     for (const char* way : {"by hash of", "back in order", "in runs of", "round robin to",
-                            "by ranges of", ", boundaries"}) {
+                            "by ranges of", ", boundaries", "files that are read once for"}) {
       if (has(way)) ways_[way] += 1;
     }
   }
@@ -148,7 +148,8 @@ TEST_CASE("random plans give the same rows in one process and on many nodes with
        {"asof_join: shuffled", "asof_join: whole", "window_aggregate: shuffled",
         "window_aggregate: whole", "join: shuffled", "join: whole", "sort: in many tasks",
         "sample: in many tasks", "map_batches: in many tasks", "by hash of", "back in order",
-        "in runs of", "round robin to", "by ranges of", ", boundaries"}) {
+        "in runs of", "round robin to", "by ranges of", ", boundaries",
+        "files that are read once for"}) {
     INFO(way);
     CHECK(coverage[way] > 0);
   }

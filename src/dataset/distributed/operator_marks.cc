@@ -49,11 +49,15 @@ int OwnerOf(std::span<const NodeMark> nodes) {
   return nodes[0].works_for;
 }
 
+Result<proto::StageReport> ParseReport(const std::string& bytes) {
+  proto::StageReport report;
+  if (report.ParseFromString(bytes)) return report;
+  return Error(ErrorKind::kDataLoss, "not the report of a plan's task");
+}
+
 Status AddTask(const std::string& bytes, const StageMarks& marks,
                std::vector<OperatorStats>* operators) {
-  proto::StageReport report;
-  if (!report.ParseFromString(bytes))
-    return Error(ErrorKind::kDataLoss, "not the report of a plan's task");
+  GNOMON_ASSIGN_OR_RETURN(const proto::StageReport report, ParseReport(bytes));
   std::map<int, double> seconds;  // by operator
   for (const proto::StageOperator& each : report.operators()) {
     const auto num_marks = static_cast<int64_t>(marks.size());
@@ -79,6 +83,15 @@ Status AddTask(const std::string& bytes, const StageMarks& marks,
     stats.longest_seconds = std::max(stats.longest_seconds, of_task);
   }
   return Status::OK();
+}
+
+/// Rows that the first node of a task's plan gave.
+Result<int64_t> RowsOfFirstNode(const std::string& report) {
+  GNOMON_ASSIGN_OR_RETURN(const proto::StageReport parsed, ParseReport(report));
+  for (const proto::StageOperator& each : parsed.operators()) {
+    if (each.node() == 0) return each.rows();
+  }
+  return 0;
 }
 
 }  // namespace
@@ -155,6 +168,7 @@ std::string MakeReport(const std::vector<OperatorStats>& stats) {
 
 Result<MergedReports> MergeReports(std::vector<OperatorStats> operators,
                                    const std::vector<StageMarks>& marks,
+                                   const std::vector<SharedRead>& shared,
                                    const runtime::JobResult& result) {
   MergedReports merged{.operators = std::move(operators)};
   for (size_t stage = 0; stage < result.reports.size(); ++stage) {
@@ -164,6 +178,15 @@ Result<MergedReports> MergeReports(std::vector<OperatorStats> operators,
       } else {
         GNOMON_RETURN_NOT_OK(AddTask(*report, marks[stage], &merged.operators));
       }
+    }
+  }
+  for (const SharedRead& read : shared) {
+    SharedScanStats& scan = merged.shared_scans.emplace_back();
+    for (const int place : read.scans) scan.operators.push_back(static_cast<size_t>(place) - 1);
+    for (const auto& report : result.reports[read.stage]) {
+      if (!report.has_value()) continue;
+      GNOMON_ASSIGN_OR_RETURN(const int64_t rows, RowsOfFirstNode(*report));
+      scan.rows += rows;
     }
   }
   return merged;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "dataset/distributed/distributed.h"
 #include "dataset/execution.h"
 #include "dataset/plan.h"
 #include "runtime/job.h"
@@ -22,8 +23,15 @@ struct NodeMark {
   int works_for = 0;  ///< its time and files are this one's
 };
 
-/// A stage's nodes, each before its inputs.
+/// A stage's nodes, each before its inputs; of a stage with branches those of the source, then
+/// those of each branch.
 using StageMarks = std::vector<NodeMark>;
+
+/// A stage whose first node reads for several scans of the plan.
+struct SharedRead {
+  size_t stage = 0;
+  std::vector<int> scans;  ///< operators, as in NodeMark
+};
 
 /// The plan with a node of its own wherever one stands twice.
 Result<Plan> WithoutSharedNodes(const Plan& plan);
@@ -64,10 +72,12 @@ std::string MakeReport(const std::vector<OperatorStats>& stats);
 /// The operators with the work of all tasks in them, and how many tasks nothing is known of.
 struct MergedReports {
   std::vector<OperatorStats> operators;
+  std::vector<SharedScanStats> shared_scans = {};
   int64_t num_missing = 0;
 };
 Result<MergedReports> MergeReports(std::vector<OperatorStats> operators,
                                    const std::vector<StageMarks>& marks,
+                                   const std::vector<SharedRead>& shared,
                                    const runtime::JobResult& result);
 
 }  // namespace gnomon::dataset::internal

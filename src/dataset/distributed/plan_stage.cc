@@ -8,10 +8,12 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "dataset/distributed/block_source_internal.h"
+#include "dataset/distributed/branch_task_internal.h"
 #include "dataset/distributed/distributed.h"
 #include "dataset/distributed/object_access_internal.h"
 #include "dataset/distributed/operator_marks_internal.h"
 #include "dataset/distributed/row_place_internal.h"
+#include "dataset/distributed/shared_scan_internal.h"
 #include "dataset/distributed/stage_cutter_internal.h"
 #include "dataset/distributed/stage_output_internal.h"
 #include "dataset/distributed/write_task_internal.h"
@@ -24,18 +26,6 @@ namespace {
 
 using runtime::TaskContext;
 using runtime::TaskOutput;
-
-// The plan with `replacement` instead of the input node of that name.
-Result<Plan> Replace(const Plan& plan, const std::string& name, const Plan& replacement) {
-  const auto* input = std::get_if<InputSpec>(&plan->spec());
-  if (input != nullptr) return input->name == name ? replacement : plan;
-  std::vector<Plan> inputs;
-  for (const Plan& each : plan->inputs()) {
-    GNOMON_ASSIGN_OR_RETURN(inputs.emplace_back(), Replace(each, name, replacement));
-  }
-  if (inputs == plan->inputs()) return plan;
-  return MakeNode(plan->spec(), std::move(inputs));
-}
 
 // Collects the schemas of the input nodes.
 void CollectInputs(const Plan& plan, std::map<std::string, std::shared_ptr<arrow::Schema>>* out) {
@@ -69,13 +59,18 @@ class PlanTask {
     GNOMON_ASSIGN_OR_RETURN(Plan plan, ParsePlan(fragment_.plan(), extensions_));
     if (!task_.task().argument.empty()) {
       GNOMON_ASSIGN_OR_RETURN(const Plan source, ParsePlan(task_.task().argument, extensions_));
-      GNOMON_ASSIGN_OR_RETURN(plan, Replace(plan, internal::kSourceInput, source));
+      GNOMON_ASSIGN_OR_RETURN(plan, internal::ReplaceInput(plan, internal::kSourceInput, source));
     }
     if (fragment_.has_counts()) {
       GNOMON_ASSIGN_OR_RETURN(const auto place, internal::PlaceOf(task_, fragment_.counts()));
       GNOMON_ASSIGN_OR_RETURN(plan, WithPositions(plan, place.first_row));
     }
     const ExecutionOptions options = OptionsFor(plan);
+    if (fragment_.branches_size() > 0) {
+      return internal::RunBranches(
+          task_, fragment_, plan, options,
+          [this](const std::string& bytes) { return ParsePlan(bytes, extensions_); });
+    }
     if (std::holds_alternative<WriteSpec>(plan->spec())) {
       return fragment_.num_partitions() == 0 ? internal::WriteWhole(task_, plan, options)
                                              : internal::WriteSome(task_, fragment_, plan, options);

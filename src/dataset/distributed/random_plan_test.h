@@ -91,7 +91,11 @@ class PlanMaker {
                    {"n", "cast(k % 5 as int32)"}});
     }
     if (kind > 1) return Dataset::Of(RandomTable(random_));
-    const std::string folder = Concat(folder_, "/", ++counter_);
+    if (!files_.empty() && random_.Chance(0.6)) {
+      const Dataset again = Dataset::Read({}, random_.One(files_));
+      return random_.Chance(0.5) ? again : again.Filter(Concat("n > ", random_.Int(-90, 20)));
+    }
+    const std::string folder = files_.emplace_back(Concat(folder_, "/", ++counter_));
     for (int64_t file = random_.Int(1, 5); file > 0; --file) {
       RequireOk(Dataset::Of(RandomTable(random_))
                     .WriteTo({}, {.path = Concat(folder, "/", file, ".parquet"),
@@ -258,6 +262,7 @@ class PlanMaker {
   Random& random_;
   const FunctionRegistry& functions_;
   const std::string folder_;
+  std::vector<std::string> files_;  ///< that there are, which a second source may read again
   int counter_ = 0;
 };
 

@@ -11,9 +11,14 @@
 #include "base/error.h"
 #include "dataset/distributed/distributed.h"
 #include "dataset/distributed/operator_marks_internal.h"
+#include "dataset/distributed/shared_scan_internal.h"
 #include "dataset/distributed/stage_cutter_internal.h"
 #include "dataset/plan.h"
 #include "runtime/job.h"
+
+namespace gnomon::proto {
+class StageFragment;
+}  // namespace gnomon::proto
 
 namespace gnomon::dataset::internal {
 
@@ -35,6 +40,8 @@ struct Fragment {
   std::vector<int> counts = {};
   int64_t first_counted = 0;
   std::string assembles = {};  ///< its rows name written files, to be put together at this path
+  /// The scan that the input node kSourceInput stands for, when others read the same files.
+  Plan scan = nullptr;
 };
 
 /// See CutIntoStages.
@@ -83,6 +90,9 @@ class StageBuilder {
   const DistributionOptions& options() const { return options_; }
   OperatorMarks& marks() { return marks_; }
 
+  /// Does another scan of the plan read the same files?
+  bool HasTwin(const Plan& source) const;
+
   /// Exactly these columns of the relation, then its order columns.
   Result<Plan> Visible(const Plan& plan, const arrow::Schema& visible,
                        const std::vector<std::string>& order) const;
@@ -113,7 +123,7 @@ class StageBuilder {
   /// Closes the relation of the root.
   Status Finish(Relation relation, const Plan& root);
 
-  StagePlan Take();
+  Result<StagePlan> Take();
 
   std::string NewColumn() { return prefix_ + std::to_string(++num_columns_); }
   std::string NewInput() { return "input" + std::to_string(++num_inputs_); }
@@ -133,18 +143,59 @@ class StageBuilder {
     Fragment fragment;  ///< reads it
     int stage = 0;
   };
+  /// A fragment that is a branch of a stage: of several branches together they are one stage.
+  struct Branch {
+    Fragment fragment;
+    Output output;
+    StageMarks marks;
+  };
+  /// One stage for branches over scans of the same files, which are read once.
+  struct SharedStage {
+    int place = 0;
+    std::vector<Branch> branches;
+    SharedScan scans;
+  };
+
+  /// What Explain has of a stage beside what it reads.
+  struct StageText {
+    std::string head;
+    std::vector<std::string> lines;
+  };
+
   Result<int> Close(const Fragment& fragment, const Output& output);
+  /// The stage of that place. `marks` are those of the fragment's nodes.
+  Status Fill(int place, const Fragment& fragment, const Output& output, StageMarks marks);
+  int NewPlace();
+  static Status WriteFragment(const Plan& plan, const Output& output, const StageMarks& marks,
+                              proto::StageFragment* message);
+  static std::string DescribeOutput(const Output& output);
+
+  // shared_stages.cc
+  /// Closes a fragment whose blocks are read by one consumer. One over a scan of files that others
+  /// read too becomes a branch of a stage, which is filled in when all are known.
+  Result<runtime::StageEdge> CloseForExchange(const Fragment& fragment, const Output& output);
+  Result<runtime::StageEdge> AddBranch(const Fragment& fragment, const Output& output);
+  Status FillShared(const SharedStage& shared);
+  /// The branches' fragments; the marks of the source's node, which are still to be given, and of
+  /// theirs.
+  static Result<StageMarks> WriteBranches(const SharedStage& shared, SharedRead* read,
+                                          proto::StageFragment* message);
+  Status ExplainShared(const SharedStage& shared);
+
   Result<Stored> Store(Fragment fragment, const std::shared_ptr<arrow::Schema>& schema,
                        const Output& output);
   Result<int> ChooseBoundaries(const std::vector<Stored>& stored, const std::vector<SortKey>& keys,
                                int num_partitions);
-  void Explain(const runtime::StageSpec& stage, const Fragment& fragment, const Output& output);
+  void Explain(int place, const Fragment& fragment, const Output& output);
 
   const DistributionOptions options_;
   std::string prefix_;
   int num_columns_ = 0;
   int num_inputs_ = 0;
   OperatorMarks marks_;
+  std::vector<Plan> scans_;  ///< of the plan
+  std::vector<SharedStage> shared_;
+  std::vector<StageText> explain_;  ///< by stage
   StagePlan result_;
 };
 

@@ -23,10 +23,8 @@ double WidthOf(const arrow::DataType& type) {
 
 // The share of a file's bytes that lies in the columns which are read, by the widths of the types.
 double ShareRead(const Plan& scan, const ScanSpec& spec) {
-  double all = 0;
-  for (const auto& field : spec.file_schema->fields()) all += WidthOf(*field->type());
-  double read = 0;
-  for (const auto& field : scan->schema()->fields()) read += WidthOf(*field->type());
+  const double all = RowWidth(*spec.file_schema);
+  const double read = RowWidth(*scan->schema());
   return all > 0 ? std::min(1.0, read / all) : 1.0;
 }
 
@@ -148,6 +146,12 @@ Result<std::vector<Plan>> PartsOfExternal(const Plan& source, const ExternalSpec
 }
 
 }  // namespace
+
+double RowWidth(const arrow::Schema& schema) {
+  double width = 0;
+  for (const auto& field : schema.fields()) width += WidthOf(*field->type());
+  return width;
+}
 
 int PartitionsFor(int64_t bytes, const SourceCut& cut) {
   const int64_t by_size =

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include <arrow/type_fwd.h>
+
 #include "base/error.h"
 #include "dataset/plan.h"
 
@@ -23,6 +25,9 @@ Result<std::vector<Plan>> PartsOfSource(const Plan& source, const SourceCut& cut
 
 /// The number of partitions for this many bytes.
 int PartitionsFor(int64_t bytes, const SourceCut& cut);
+
+/// Bytes of a row, about, by the widths of the types.
+double RowWidth(const arrow::Schema& schema);
 
 /// Bytes of all sources below a plan: files as they are on the disk, for the columns that are read
 /// their share by the widths of the types, tables as they are in memory.

@@ -23,6 +23,11 @@ bool HasPrefix(const Plan& plan, const std::string& prefix) {
   return false;
 }
 
+void CollectScans(const Plan& plan, std::vector<Plan>* scans) {
+  if (std::holds_alternative<ScanSpec>(plan->spec())) scans->push_back(plan);
+  for (const Plan& input : plan->inputs()) CollectScans(input, scans);
+}
+
 std::vector<SortKey> SortKeys(const std::vector<std::string>& order) {
   std::vector<SortKey> keys;
   for (const std::string& column : order) keys.push_back({.column = column});
@@ -110,10 +115,21 @@ std::shared_ptr<runtime::Sink> SinkOf(const ExternalWriteSpec& spec) {
 StageBuilder::StageBuilder(const Plan& plan, const DistributionOptions& options)
     : options_(options), prefix_("__order_"), marks_(plan) {
   while (HasPrefix(plan, prefix_)) prefix_.insert(prefix_.begin(), '_');
+  CollectScans(plan, &scans_);
 }
 
-StagePlan StageBuilder::Take() {
+Result<StagePlan> StageBuilder::Take() {
+  for (const SharedStage& shared : shared_) GNOMON_RETURN_NOT_OK(FillShared(shared));
   result_.operators = marks_.operators();
+  for (size_t place = 0; place < explain_.size(); ++place) {
+    result_.explain += explain_[place].head;
+    for (const runtime::StageEdge& edge : result_.job.stages[place].inputs) {
+      result_.explain += Concat("  reads ", result_.job.stages[static_cast<size_t>(edge.from)].name,
+                                " (", NameOf(edge.exchange), ")\n");
+    }
+    for (const std::string& line : explain_[place].lines)
+      result_.explain += Concat("  ", line, "\n");
+  }
   return std::move(result_);
 }
 
@@ -129,13 +145,34 @@ Result<Plan> StageBuilder::Visible(const Plan& plan, const arrow::Schema& visibl
   return MakeNode(std::move(project), {plan});
 }
 
+int StageBuilder::NewPlace() {
+  result_.job.stages.emplace_back();
+  result_.marks.emplace_back();
+  explain_.emplace_back();
+  return static_cast<int>(result_.job.stages.size()) - 1;
+}
+
 Result<int> StageBuilder::Close(const Fragment& fragment, const Output& output) {
+  const int place = NewPlace();
+  GNOMON_RETURN_NOT_OK(Fill(place, fragment, output, marks_.Close(fragment.plan)));
+  return place;
+}
+
+Status StageBuilder::WriteFragment(const Plan& plan, const Output& output, const StageMarks& marks,
+                                   proto::StageFragment* message) {
+  GNOMON_ASSIGN_OR_RETURN(*message->mutable_plan(), SerializePlan(plan));
+  message->set_num_partitions(output.num_partitions);
+  message->set_order_column(output.order_column);
+  message->set_first_partition(output.first_partition);
+  WriteDeal(output.deal, message->mutable_deal());
+  for (const NodeMark& mark : marks) message->add_operators(mark.part_of);
+  return Status::OK();
+}
+
+Status StageBuilder::Fill(int place, const Fragment& fragment, const Output& output,
+                          StageMarks marks) {
   proto::StageFragment message;
-  GNOMON_ASSIGN_OR_RETURN(*message.mutable_plan(), SerializePlan(fragment.plan));
-  message.set_num_partitions(output.num_partitions);
-  message.set_order_column(output.order_column);
-  message.set_first_partition(output.first_partition);
-  const auto place = static_cast<int>(result_.job.stages.size());
+  GNOMON_RETURN_NOT_OK(WriteFragment(fragment.plan, output, marks, &message));
   runtime::StageSpec stage{.name = Concat(place, " ", fragment.plan->name()),
                            .function = kPlanStage,
                            .fragment = {},
@@ -159,7 +196,6 @@ Result<int> StageBuilder::Close(const Fragment& fragment, const Output& output) 
     for (const int from : fragment.counts) message.mutable_counts()->add_edges(add_edge(from));
     message.mutable_counts()->set_first_partition(fragment.first_counted);
   }
-  WriteDeal(output.deal, message.mutable_deal());
   if (output.deal.boundaries >= 0)
     message.mutable_deal()->mutable_ranges()->set_edge(add_edge(output.deal.boundaries));
   if (output.sample_rows > 0) {
@@ -171,31 +207,30 @@ Result<int> StageBuilder::Close(const Fragment& fragment, const Output& output) 
     message.mutable_boundaries()->set_weight_column(output.weight_column);
   }
   if (!fragment.assembles.empty()) message.mutable_assemble()->set_path(fragment.assembles);
-  for (const NodeMark& mark : result_.marks.emplace_back(marks_.Close(fragment.plan)))
-    message.add_operators(mark.part_of);
   stage.fragment = message.SerializeAsString();
-  Explain(stage, fragment, output);
-  result_.job.stages.push_back(std::move(stage));
-  return place;
+  result_.job.stages[static_cast<size_t>(place)] = std::move(stage);
+  result_.marks[static_cast<size_t>(place)] = std::move(marks);
+  Explain(place, fragment, output);
+  return Status::OK();
 }
 
-void StageBuilder::Explain(const runtime::StageSpec& stage, const Fragment& fragment,
-                           const Output& output) {
-  std::string& text = result_.explain;
-  text += Concat("stage ", stage.name, ": ", stage.num_partitions,
-                 stage.num_partitions == 1 ? " partition" : " partitions");
-  if (output.deal.kind != Deal::Kind::kToAll)
-    text += Concat(", ", DescribeDeal(output.deal), " to ", output.num_partitions);
-  if (output.sample_rows > 0) text += ", a sample";
-  if (output.boundary_shares > 0) text += ", boundaries";
-  text += "\n";
-  for (const runtime::StageEdge& edge : stage.inputs) {
-    text += Concat("  reads ", result_.job.stages[static_cast<size_t>(edge.from)].name, " (",
-                   NameOf(edge.exchange), ")\n");
-  }
-  for (const std::string& line : Split(Trim(FormatPlan(fragment.plan)), '\n')) {
-    text += Concat("  ", line, "\n");
-  }
+std::string StageBuilder::DescribeOutput(const Output& output) {
+  if (output.deal.kind == Deal::Kind::kToAll) return {};
+  return Concat(", ", DescribeDeal(output.deal), " to ", output.num_partitions);
+}
+
+void StageBuilder::Explain(int place, const Fragment& fragment, const Output& output) {
+  const runtime::StageSpec& stage = result_.job.stages[static_cast<size_t>(place)];
+  StageText& text = explain_[static_cast<size_t>(place)];
+  text.head = Concat("stage ", stage.name, ": ", stage.num_partitions,
+                     stage.num_partitions == 1 ? " partition" : " partitions");
+  text.head += DescribeOutput(output);
+  if (output.sample_rows > 0) text.head += ", a sample";
+  if (output.boundary_shares > 0) text.head += ", boundaries";
+  text.head += "\n";
+  text.lines = Split(Trim(FormatPlan(fragment.plan)), '\n');
+  if (fragment.scan != nullptr)
+    text.lines.push_back(Concat("source is ", Trim(FormatPlan(fragment.scan))));
 }
 
 Result<Arrived> StageBuilder::Exchange(Relation relation,
@@ -214,10 +249,7 @@ Result<Arrived> StageBuilder::Exchange(Relation relation,
                         .deal = how.deal,
                         .order_column = adds_order ? arrived.order[0] : std::string(),
                         .first_partition = first_partition};
-    GNOMON_ASSIGN_OR_RETURN(const int stage, Close(fragment, output));
-    arrived.input.edges.push_back({stage, how.deal.kind == Deal::Kind::kToAll
-                                              ? runtime::Exchange::kBroadcast
-                                              : runtime::Exchange::kShuffle});
+    GNOMON_ASSIGN_OR_RETURN(arrived.input.edges.emplace_back(), CloseForExchange(fragment, output));
     first_partition += fragment.num_partitions;
   }
   if (adds_order) arrived.order_partitions = static_cast<int>(first_partition);

@@ -74,13 +74,15 @@ Result<Relation> StageCutter::CutSource(const Plan& plan) {
                           PartsOfSource(plan, {.num_parts = options.num_partitions,
                                                .partition_bytes = options.partition_bytes,
                                                .min_part_bytes = options.min_part_bytes}));
-  if (parts.size() == 1) return Relation{.fragments = {{.plan = parts[0]}}};
+  const bool has_twin = builder_.HasTwin(plan);
+  if (parts.size() == 1 && !has_twin) return Relation{.fragments = {{.plan = parts[0]}}};
   Fragment fragment{.plan = nullptr, .num_partitions = static_cast<int>(parts.size())};
   GNOMON_ASSIGN_OR_RETURN(fragment.plan,
                           MakeNode(InputSpec{.name = kSourceInput, .schema = plan->schema()}));
   for (const Plan& part : parts) {
     GNOMON_ASSIGN_OR_RETURN(fragment.arguments.emplace_back(), SerializePlan(part));
   }
+  if (has_twin) fragment.scan = plan;
   return Relation{.fragments = {std::move(fragment)}};
 }
 

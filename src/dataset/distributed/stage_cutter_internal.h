@@ -33,6 +33,7 @@ struct StagePlan {
   std::string explain;
   std::vector<OperatorStats> operators;  ///< of the plan, as an execution of it would have them
   std::vector<StageMarks> marks;         ///< by stage
+  std::vector<SharedRead> shared_reads;
 };
 
 /// Cuts an optimised plan. options.num_partitions > 0.

@@ -14,10 +14,13 @@
 #include "base/config.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "dataset/distributed/distributed.h"
 #include "feature/engine/materialization.h"
 #include "feature/engine/retrieval.h"
+#include "feature/engine/stage_retrieval.h"
 #include "feature/engine/write_only_store_fake.h"
 #include "feature/online/online_reader.h"
+#include "runtime/simulated/simulated_backend.h"
 #include "table/file.h"
 #include "tests/support/status.h"
 #include "tests/support/table.h"
@@ -317,6 +320,41 @@ TEST_CASE("one scan serves window views where there is no plain view") {
   CHECK(stats.scans == 1);
   CHECK(world.offline->TakeScans() == kRowGroups);
   CheckAsAlone(world, *together, views, *labels);
+}
+
+TEST_CASE("one scan serves plain views and window views that run as stages, whatever fails") {
+  const World& world = MicrosWorld();
+  const auto labels = Labels(arrow::TimeUnit::MICRO, 0, kDay / 4);
+  const std::vector<std::string> views = {"latest", "by_note", "week", "notes", "ever"};
+  std::vector<std::string> refs;
+  for (const std::string& view : views) refs.push_back(view + ":*");
+  RetrievalStats embedded;
+  const auto expected = world.Retrieve(views, *labels, &embedded);
+  const FeaturePlan plan = ValueOf(PlanFeatures(world.definitions, refs, true));
+  RepositoryConfig config;
+  config.folder = world.folder.path();
+  const auto offline = ValueOf(OpenOfflineStore(config));
+  const auto rows = ValueOf(offline->Read({}, world.definitions->data_sources[0], {}));
+  const int64_t with_time = rows->num_rows() - rows->GetColumnByName("ts")->null_count();
+  runtime::StageRegistry registry;
+  CHECK_OK(dataset::RegisterPlanStages(registry, nullptr));
+  for (const bool broadcast : {true, false}) {
+    const auto backend = runtime::MakeSimulatedBackend(
+        registry, {.seed = 7, .num_nodes = 3, .faults = runtime::SimulatedFaults::Everything()});
+    RetrievalOptions options;
+    options.join.enable_optimization = broadcast;
+    options.join.target_partition_size = 1 << 14;
+    RetrievalStats stats;
+    CHECK_TABLE_EQ(RetrieveByStages({}, *backend, plan, *offline, labels, options, &stats),
+                   expected);
+    CHECK(stats.scans == 1);
+    // No label looks at a row without a time.
+    CHECK(stats.source_rows == with_time);
+    REQUIRE(stats.stages.shared_scans.size() == 1);
+    CHECK(stats.stages.shared_scans[0].operators.size() == views.size());
+    CHECK(ExplainStages({}, plan, *offline, options).find("read once for 5 scans") !=
+          std::string::npos);
+  }
 }
 
 TEST_CASE("little memory costs scans, never values") {

@@ -1,6 +1,7 @@
 #include "feature/engine/stage_retrieval.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include <arrow/record_batch.h>
@@ -62,10 +63,18 @@ Result<dataset::Plan> OrLeave(const Context& context, Result<dataset::Plan> lowe
   return Error(ErrorKind::kUnsupported, lowered.status().message());
 }
 
-/// Adds what the operators of a plan did: which of them read sources, and how many rows.
+/// Adds what the operators of a plan did: which of them read sources, and how many rows. What is
+/// read once for several scans counts once.
 void AddWork(const dataset::DistributedStats& work, RetrievalStats* stats) {
-  for (const dataset::OperatorStats& each : work.operators) {
-    if (each.name != "scan" && each.name != "external") continue;
+  std::set<size_t> counted;
+  for (const dataset::SharedScanStats& read : work.shared_scans) {
+    counted.insert(read.operators.begin(), read.operators.end());
+    stats->scans += 1;
+    stats->source_rows += read.rows;
+  }
+  for (size_t place = 0; place < work.operators.size(); ++place) {
+    const dataset::OperatorStats& each = work.operators[place];
+    if ((each.name != "scan" && each.name != "external") || counted.contains(place)) continue;
     stats->scans += 1;
     stats->source_rows += each.rows;
   }
