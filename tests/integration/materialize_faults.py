@@ -9,16 +9,13 @@ import json
 import pathlib
 import sqlite3
 
-from online_dumps import PROJECT, PostgresStore, RedisStore
+import trips
+from online_dumps import PostgresStore, RedisStore
 from program import EXHAUSTED, KILLED, SUCCESS, USER, describe, execute, fail, run, temporary_folder
 from services import Postgres, Redis
+from trips import INTERVAL
 
 KEYS, COMMIT = 40, 16
-STORE = """project: {project}
-registry: data/registry.db
-online_store: {{{store}, layout: {layout}}}
-materialization: {{online_write_batch_size: {batch}}}
-"""
 FEATURES = """entities: [{name: driver, join_keys: [driver_id]}]
 data_sources:
   - {name: trips, type: file, path: trips.csv, timestamp_field: event_timestamp}
@@ -29,18 +26,12 @@ feature_views:
   - {name: window, entities: [driver], source: trips, aggregations: [{column: fare, function: sum, time_window: 7d, name: week}]}
 """
 VIEWS = {"latest": ("fare", "note"), "window": ("week",)}
-INTERVAL = ("2026-01-01", "2026-01-05")
+COLUMNS = "driver_id,fare,note"
 
 
 def make_repository(folder: pathlib.Path, store, layout: str) -> pathlib.Path:
-    store.reset()
-    folder.mkdir()
-    (folder / "feature_store.yaml").write_text(STORE.format(project=PROJECT, store=store.yaml, layout=layout, batch=COMMIT))
-    (folder / "features.yaml").write_text(FEATURES)
-    rows = [f"{key},{key + day},n{key},2026-01-0{day}T00:00:00Z" for day in (1, 3) for key in range(KEYS)]
-    (folder / "trips.csv").write_text("driver_id,fare,note,event_timestamp\n" + "\n".join(rows) + "\n")
-    run("-c", folder, "apply")
-    return folder
+    rows = [(day, f"{key},{key + day},n{key}") for day in (1, 3) for key in range(KEYS)]
+    return trips.make_repository(folder, store, layout, COMMIT, rows, columns=COLUMNS, features=FEATURES)
 
 
 def fault_points() -> list:
@@ -121,8 +112,8 @@ def check_spilling(temporary: pathlib.Path, store) -> None:
         folder = make_repository(temporary / name, store, "packed")
         with (folder / "feature_store.yaml").open("a") as file:
             file.write(settings)
-        rows = [f"{key},{key + day},n{key},2026-01-0{day}T00:00:00Z" for day in (1, 2, 3, 4) for key in range(keys)]
-        (folder / "trips.csv").write_text("driver_id,fare,note,event_timestamp\n" + "\n".join(rows) + "\n")
+        rows = [(day, f"{key},{key + day},n{key}") for day in (1, 2, 3, 4) for key in range(keys)]
+        trips.write_trips(folder, rows, COLUMNS)
         command = ("-c", folder, "materialize", *INTERVAL, "-v", "window")
         if clean is None:
             run(*command)

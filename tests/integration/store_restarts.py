@@ -16,37 +16,20 @@ import subprocess
 import sys
 import time
 
-from online_dumps import PROJECT, PostgresStore, RedisStore
+import trips
+from online_dumps import PostgresStore, RedisStore
 from program import (CONFLICT, NOT_FOUND, PROGRAM, SUCCESS, UNAVAILABLE, Server, describe, run, seconds,
                      temporary_folder)
 from services import Postgres, Redis
+from trips import INTERVAL, VIEWS
 
 KEYS, COMMIT = 200, 16
-STORE = """project: {project}
-registry: {registry}
-online_store: {{{store}, layout: {layout}}}
-materialization: {{online_write_batch_size: {batch}}}
-"""
-FEATURES = """entities: [{name: driver, join_keys: [driver_id]}]
-data_sources: [{name: trips, type: file, path: trips.csv, timestamp_field: event_timestamp}]
-feature_views:
-  - {name: latest, entities: [driver], source: trips, schema: [{name: fare, dtype: Float64}]}
-  - {name: window, entities: [driver], source: trips, aggregations: [{column: fare, function: sum, time_window: 7d, name: week}]}
-"""
-VIEWS = {"latest": ("fare",), "window": ("week",)}
-INTERVAL = ("2026-01-01", "2026-01-05")
 REQUEST = {"features": ["latest:fare", "window:week"], "entities": {"driver_id": [1, 2, KEYS + 1]}}
 
 
 def make_repository(folder: pathlib.Path, store, layout: str, registry: str = "data/registry.db") -> pathlib.Path:
-    folder.mkdir()
-    (folder / "feature_store.yaml").write_text(STORE.format(project=PROJECT, registry=registry, store=store.yaml,
-                                                            layout=layout, batch=COMMIT))
-    (folder / "features.yaml").write_text(FEATURES)
-    rows = [f"{key},{key + day},2026-01-0{day}T00:00:00Z" for day in (1, 3) for key in range(KEYS)]
-    (folder / "trips.csv").write_text("driver_id,fare,event_timestamp\n" + "\n".join(rows) + "\n")
-    run("-c", folder, "apply")
-    return folder
+    rows = [(day, f"{key},{key + day}") for day in (1, 3) for key in range(KEYS)]
+    return trips.make_repository(folder, store, layout, COMMIT, rows, registry=registry)
 
 
 @contextlib.contextmanager
@@ -87,7 +70,6 @@ def clean_dump(folder: pathlib.Path, store, layout: str) -> dict:
 
 def check_short_absence(folder: pathlib.Path, store, clean: dict, layout: str, registry: str) -> None:
     """Gone in the middle of a view and back after a second: the job waits and succeeds."""
-    store.reset()
     make_repository(folder, store, layout, registry)
     with paused(folder, "materialize.before_commit:5") as process:
         store.server.stop()
@@ -102,7 +84,6 @@ def check_short_absence(folder: pathlib.Path, store, clean: dict, layout: str, r
 
 def check_long_absence(folder: pathlib.Path, store, clean: dict, layout: str) -> None:
     """Gone for longer than anybody waits: the job fails and names the store; a second run goes on where it ended."""
-    store.reset()
     make_repository(folder, store, layout)
     with paused(folder, "materialize.before_commit:5") as process:
         store.server.stop()
@@ -124,7 +105,6 @@ def values_of(answer: dict) -> list:
 def check_reads(folder: pathlib.Path, store, layout: str) -> None:
     """A server of ours: requests of a short absence are answered late, the first ones of a long one get 503 after a
     few seconds and all later ones after one attempt, then all is well."""
-    store.reset()
     make_repository(folder, store, layout)
     run("-c", folder, "materialize", *INTERVAL)
     with Server(folder, "serve", "--as-of", "2026-01-05") as features:
@@ -163,7 +143,6 @@ def check_reads(folder: pathlib.Path, store, layout: str) -> None:
 
 def check_lost_data(folder: pathlib.Path, store, clean: dict, layout: str) -> None:
     """A Redis that keeps nothing comes back empty: the job says so, `apply` and a second run make everything anew."""
-    store.reset()
     make_repository(folder, store, layout)
     with paused(folder, "materialize.before_commit:5") as process:
         store.server.restart()
@@ -176,14 +155,9 @@ def check_lost_data(folder: pathlib.Path, store, clean: dict, layout: str) -> No
 
 def check_lost_copy(folder: pathlib.Path, store, clean: dict, layout: str) -> None:
     """A commit that is too large for one request is half sent when the server restarts: it is written again."""
-    store.reset()
-    folder.mkdir()
-    (folder / "feature_store.yaml").write_text(STORE.format(project=PROJECT, registry="data/registry.db", store=store.yaml,
-                                                            layout=layout, batch=1_000_000))
-    (folder / "features.yaml").write_text(FEATURES.replace("Float64", "String").replace("sum", "most_frequent"))
-    rows = [f"{key},{chr(97 + key % 26) * 200_000},2026-01-01T00:00:00Z" for key in range(KEYS)]
-    (folder / "trips.csv").write_text("driver_id,fare,event_timestamp\n" + "\n".join(rows) + "\n")
-    run("-c", folder, "apply")
+    rows = [(1, f"{key},{chr(97 + key % 26) * 200_000}") for key in range(KEYS)]
+    features = trips.FEATURES.replace("Float64", "String").replace("sum", "most_frequent")
+    trips.make_repository(folder, store, layout, 1_000_000, rows, features=features)
     with paused(folder, "materialize.after_batch:1") as process:
         open_writes = store.server.sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'")
         store.server.restart()

@@ -18,27 +18,15 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
-from online_dumps import PROJECT, PostgresStore, RedisStore, SqliteStore  # noqa: E402
+from online_dumps import PostgresStore, RedisStore, SqliteStore  # noqa: E402
 from program import KILLED, PROGRAM, SUCCESS, run, seconds, temporary_folder  # noqa: E402
 from services import Postgres, Redis  # noqa: E402
+from trips import INTERVAL, VIEWS, make_repository  # noqa: E402
 
 KILLS = 100
 SECONDS = float(os.environ.get("GNOMON_SOAK_SECONDS", "0"))
 KEYS = 20_000
 COMMIT = 1_000
-STORE = """project: {project}
-registry: {registry}
-online_store: {{{store}, layout: {layout}}}
-materialization: {{online_write_batch_size: {batch}}}
-"""
-FEATURES = """entities: [{name: driver, join_keys: [driver_id]}]
-data_sources: [{name: trips, type: file, path: trips.csv, timestamp_field: event_timestamp}]
-feature_views:
-  - {name: latest, entities: [driver], source: trips, schema: [{name: fare, dtype: Float64}]}
-  - {name: window, entities: [driver], source: trips, aggregations: [{column: fare, function: sum, time_window: 7d, name: week}]}
-"""
-VIEWS = {"latest": ("fare",), "window": ("week",)}
-INTERVAL = ("2026-01-01", "2026-01-05")
 REGISTRIES = ("data/registry.db", "{registry_type: sql, path: 'sqlite:///data/registry.sqlite'}")
 
 
@@ -57,15 +45,8 @@ class Place:
         assert {len(rows) for rows in self.clean.values()} == {KEYS}, {key: len(rows) for key, rows in self.clean.items()}
 
     def make_repository(self, folder: pathlib.Path, registry: str) -> pathlib.Path:
-        self.store.reset()
-        folder.mkdir()
-        (folder / "feature_store.yaml").write_text(STORE.format(project=PROJECT, registry=registry, store=self.store.yaml,
-                                                                layout=self.layout, batch=COMMIT))
-        (folder / "features.yaml").write_text(FEATURES)
-        rows = [f"{key},{key % 97 + day},2026-01-0{day}T00:00:00Z" for day in (1, 3) for key in range(KEYS)]
-        (folder / "trips.csv").write_text("driver_id,fare,event_timestamp\n" + "\n".join(rows) + "\n")
-        run("-c", folder, "apply")
-        return folder
+        rows = [(day, f"{key},{key % 97 + day}") for day in (1, 3) for key in range(KEYS)]
+        return make_repository(folder, self.store, self.layout, COMMIT, rows, registry=registry)
 
     def dump(self, folder: pathlib.Path) -> dict:
         return self.store.dump(folder, VIEWS)
