@@ -9,7 +9,9 @@
 #include "dataset/plan_internal.h"
 #include "expr/expression.h"
 #include "table/column.h"
+#include "table/common_type.h"
 #include "table/file_system.h"
+#include "table/object_folder.h"
 
 /// Nodes that look at many rows: join, aggregate, sort, repartition, union, write.
 namespace gnomon::dataset::internal {
@@ -30,12 +32,6 @@ Status CheckKeys(const arrow::Schema& schema, const std::vector<std::string>& ke
       return Error(ErrorKind::kUser, "a key is named twice: ", Quoted(field.name()));
   }
   return Status::OK();
-}
-
-DataTypePtr SignedOfWidth(int bits) {
-  if (bits <= 8) return arrow::int8();
-  if (bits <= 16) return arrow::int16();
-  return bits <= 32 ? arrow::int32() : arrow::int64();
 }
 
 Status CheckJoinKeys(const JoinSpec& spec, const arrow::Schema& left, const arrow::Schema& right) {
@@ -104,17 +100,7 @@ Status CheckKeyPairs(const arrow::Schema& left, const std::vector<std::string>& 
 }
 
 DataTypePtr WiderType(const DataTypePtr& left, const DataTypePtr& right) {
-  if (left->Equals(*right)) return left;
-  if (!arrow::is_integer(left->id()) || !arrow::is_integer(right->id())) return nullptr;
-  const auto& fixed = arrow::internal::checked_cast<const arrow::FixedWidthType&>(*left);
-  const auto& other = arrow::internal::checked_cast<const arrow::FixedWidthType&>(*right);
-  const bool left_signed = arrow::is_signed_integer(left->id());
-  const bool right_signed = arrow::is_signed_integer(right->id());
-  if (left_signed == right_signed) return fixed.bit_width() >= other.bit_width() ? left : right;
-  const int unsigned_bits = left_signed ? other.bit_width() : fixed.bit_width();
-  const int signed_bits = left_signed ? fixed.bit_width() : other.bit_width();
-  // int64 for uint64 too: a value beyond it is an error where it is read.
-  return SignedOfWidth(std::max(signed_bits, std::min(64, 2 * unsigned_bits)));
+  return table::WiderType(left, right);
 }
 
 DataTypePtr CommonKeyType(const DataTypePtr& left, const DataTypePtr& right) {
@@ -249,12 +235,7 @@ SchemaResult CheckSpec(WriteSpec* spec, const std::vector<Plan>& inputs) {
   if (spec->rows_per_file < 0 || spec->first_file < 0)
     return Error(ErrorKind::kUser, "rows_per_file or first_file is negative");
   const bool is_folder = !spec->partition_by.empty() || spec->rows_per_file > 0;
-  if (is_folder && table::IsObjectPath(spec->path)) {
-    return MakeError(
-        ErrorKind::kUnsupported,
-        Concat("a folder of objects cannot take another's place at once: ", spec->path), {},
-        "write one object without partition_by, or a local folder and copy it");
-  }
+  if (table::IsObjectPath(spec->path)) GNOMON_RETURN_NOT_OK(table::CheckObjectPath(spec->path));
   const arrow::Schema& input = *inputs[0]->schema();
   GNOMON_RETURN_NOT_OK(CheckKeys(input, spec->partition_by, KeyUse::kJoin));
   for (const std::string& name : spec->partition_by) {

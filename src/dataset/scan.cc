@@ -5,13 +5,12 @@
 #include <unordered_map>
 
 #include <arrow/type.h>
-#include <arrow/util/checked_cast.h>
 
 #include "base/parallel.h"
 #include "base/text.h"
 #include "dataset/plan_internal.h"
 #include "dataset/scan_internal.h"
-#include "table/column.h"
+#include "table/common_type.h"
 #include "table/file_system.h"
 #include "table/partition_path.h"
 
@@ -19,43 +18,7 @@ namespace gnomon::dataset {
 
 namespace {
 
-using arrow::internal::checked_cast;
-using DataTypePtr = std::shared_ptr<arrow::DataType>;
 using SchemaPtr = std::shared_ptr<arrow::Schema>;
-
-DataTypePtr CommonTime(const DataTypePtr& first, const DataTypePtr& other) {
-  if (other->id() == arrow::Type::DATE32 || other->id() == arrow::Type::DATE64)
-    return first->id() == arrow::Type::DATE32 ? other : first;
-  if (first->id() == arrow::Type::DATE32 || first->id() == arrow::Type::DATE64) return other;
-  const auto& left = checked_cast<const arrow::TimestampType&>(*first);
-  const auto& right = checked_cast<const arrow::TimestampType&>(*other);
-  return arrow::timestamp(std::max(left.unit(), right.unit()), left.timezone());
-}
-
-/// The type that holds the values of both without loss, null when there is none.
-DataTypePtr CommonType(const DataTypePtr& first, const DataTypePtr& other) {
-  using arrow::Type;
-  if (const auto wider = internal::WiderType(first, other)) return wider;
-  if (first->id() == Type::NA) return other;
-  if (other->id() == Type::NA) return first;
-  if (table::IsTime(*first) && table::IsTime(*other)) return CommonTime(first, other);
-  const auto is_real = [](const arrow::DataType& type) {
-    return type.id() == Type::FLOAT || type.id() == Type::DOUBLE;
-  };
-  if (is_real(*first) && is_real(*other)) return arrow::float64();
-  if (arrow::is_string(first->id()) && arrow::is_string(other->id())) return arrow::large_utf8();
-  if (first->id() == Type::DICTIONARY)
-    return CommonType(checked_cast<const arrow::DictionaryType&>(*first).value_type(), other);
-  if (other->id() == Type::DICTIONARY)
-    return CommonType(first, checked_cast<const arrow::DictionaryType&>(*other).value_type());
-  if (first->id() == other->id() &&
-      (first->id() == Type::LIST || first->id() == Type::LARGE_LIST)) {
-    const auto value = CommonType(first->field(0)->type(), other->field(0)->type());
-    if (value == nullptr) return nullptr;
-    return first->id() == Type::LIST ? arrow::list(value) : arrow::large_list(value);
-  }
-  return nullptr;
-}
 
 /// Takes in the schemas of the files one after the other.
 class SchemaUnion {
@@ -96,7 +59,7 @@ class SchemaUnion {
   };
 
   static Status Merge(Column* column, const arrow::Field& field, const std::string& path) {
-    const auto type = CommonType(column->field->type(), field.type());
+    const auto type = table::CommonType(column->field->type(), field.type());
     if (type == nullptr) {
       return MakeError(
           ErrorKind::kUser,

@@ -69,7 +69,12 @@ struct FileSet {
     set.plans.resize(set.paths.size());
     GNOMON_ASSIGN_OR_RETURN(set.sources[0],
                             OpenSource(set.paths[0], set.formats[0], options.schema));
-    set.first_schema = options.schema != nullptr ? options.schema : set.sources[0]->schema();
+    GNOMON_RETURN_NOT_OK(
+        ParallelFor(context, static_cast<int64_t>(set.paths.size()), [&](int64_t i) {
+          const auto file = static_cast<size_t>(i);
+          return HasFooter(set.formats[file]) ? set.OpenFile(file) : Status::OK();
+        }));
+    set.first_schema = options.schema != nullptr ? options.schema : set.WidenedSchema();
     GNOMON_ASSIGN_OR_RETURN(set.folders,
                             internal::FolderColumns::Find(path, set.paths, *set.first_schema));
     GNOMON_ASSIGN_OR_RETURN(set.schema, internal::TableSchema(*set.folders.AddTo(set.first_schema),
@@ -82,11 +87,23 @@ struct FileSet {
     return set;
   }
 
+  Status OpenFile(size_t i) {
+    if (sources[i] != nullptr) return Status::OK();
+    GNOMON_ASSIGN_OR_RETURN(sources[i], OpenSource(paths[i], formats[i], first_schema));
+    return Status::OK();
+  }
+
+  /// Of the files that are open.
+  std::shared_ptr<arrow::Schema> WidenedSchema() const {
+    std::vector<std::shared_ptr<arrow::Schema>> schemas;
+    for (const auto& source : sources)
+      schemas.push_back(source == nullptr ? nullptr : source->schema());
+    return internal::WidenSchema(schemas);
+  }
+
   /// Opens and plans file `i` unless it is done. Different files may be prepared in parallel.
   Status Prepare(size_t i) {
-    if (sources[i] == nullptr) {
-      GNOMON_ASSIGN_OR_RETURN(sources[i], OpenSource(paths[i], formats[i], first_schema));
-    }
+    GNOMON_RETURN_NOT_OK(OpenFile(i));
     if (plans[i].places.empty()) {
       GNOMON_ASSIGN_OR_RETURN(
           plans[i], internal::PlanFile(*sources[i]->schema(), paths[i], *schema, folders, options));
@@ -228,13 +245,8 @@ Result<std::shared_ptr<arrow::Table>> ReadTable(const Context& context, const st
 Result<std::shared_ptr<arrow::Schema>> ReadSchema(const Context& context, const std::string& path,
                                                   std::optional<FileFormat> format) {
   GNOMON_RETURN_NOT_OK(context.Check());
-  GNOMON_ASSIGN_OR_RETURN(const auto paths, ListDataFiles(path));
-  GNOMON_ASSIGN_OR_RETURN(const FileFormat first,
-                          format ? Result<FileFormat>(*format) : FormatOfPath(paths[0]));
-  GNOMON_ASSIGN_OR_RETURN(const auto source, OpenSource(paths[0], first, nullptr));
-  GNOMON_ASSIGN_OR_RETURN(const auto folders,
-                          internal::FolderColumns::Find(path, paths, *source->schema()));
-  return internal::TableSchema(*folders.AddTo(source->schema()), paths[0], {});
+  GNOMON_ASSIGN_OR_RETURN(auto files, FileSet::Open(context, path, {.format = format}));
+  return files.schema;
 }
 
 }  // namespace gnomon::table

@@ -1,10 +1,12 @@
 #include <filesystem>
 
+#include <arrow/record_batch.h>
 #include <arrow/table.h>
 #include <doctest/doctest.h>
 
 #include "table/file.h"
 #include "table/file_samples.h"
+#include "table/partitioned_table.h"
 #include "tests/support/table.h"
 #include "tests/support/temporary.h"
 
@@ -34,6 +36,38 @@ TEST_CASE("the files of a folder are one table, in the order of their paths") {
   CHECK_TABLE_EQ(Drain(reader.get(), 100), TableOf(columns, "[[1], [2]]"));
   CHECK_ERROR(ReadTable({}, folder.path() + "/_log"), ErrorKind::kNotFound, "_log");
   CHECK_ERROR(ReadTable({}, folder.path() + "/*.pq"), ErrorKind::kNotFound, "*.pq");
+}
+
+TEST_CASE("files of several widths give the widest, wherever it stands") {
+  const auto folder = MakeTemporaryFolder();
+  const auto write = [&](const std::string& name, const std::vector<gnomon::test::Column>& columns,
+                         const std::string& rows) {
+    CHECK_OK(WriteTable({}, *TableOf(columns, rows), Concat(folder.path(), "/", name)));
+  };
+  write("1.parquet", {{"a", arrow::int16()}, {"b", arrow::float32()}, {"c", arrow::null()}},
+        "[[1, 0.5, null]]");
+  write("2.arrow", {{"b", arrow::float64()}, {"a", arrow::int64()}, {"c", arrow::utf8()}},
+        R"([[0.1, 5000000000, "x"]])");
+  WriteText(folder.path() + "/3.csv", "a,b,c\n6000000000,2,3\n");
+  write("4.parquet", {{"a", arrow::int32()}, {"d", arrow::int32()}}, "[[70000, 1]]");
+  const auto expected =
+      TableOf({{"a", arrow::int64()}, {"b", arrow::float64()}, {"c", arrow::utf8()}},
+              R"([[1, 0.5, null], [5000000000, 0.1, "x"], [6000000000, 2, "3"],
+                  [70000, null, null]])");
+  CHECK(ValueOf(ReadSchema({}, folder.path()))->Equals(*expected->schema()));
+  CHECK_TABLE_EQ(ReadTable({}, folder.path()), expected);
+  CHECK_TABLE_EQ(Drain(ValueOf(TableReader::Open({}, folder.path())).get(), 100), expected);
+  const auto table = ValueOf(PartitionedTable::Open({}, folder.path()));
+  CHECK(table->schema()->Equals(*expected->schema()));
+  std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+  for (int64_t partition = 0; partition < table->num_partitions(); ++partition) {
+    const auto scan = ValueOf(table->Scan({}, partition, {0, 1, 2}, 100));
+    while (const auto batch = ValueOf(scan->Next())) batches.push_back(batch);
+    const std::vector<int64_t> first = {0};
+    const auto gathered = ValueOf(table->Gather({}, partition, {0}, first));
+    CHECK(gathered[0]->Equals(*batches.back()->column(0)->Slice(0, 1)));
+  }
+  CHECK_TABLE_EQ(ValueOf(arrow::Table::FromRecordBatches(table->schema(), batches)), expected);
 }
 
 TEST_CASE("later files are cast to the first one's types when no value is lost") {

@@ -6,6 +6,7 @@
 #include <arrow/type.h>
 
 #include "table/column.h"
+#include "table/common_type.h"
 #include "table/file_schema_internal.h"
 
 namespace gnomon::table::internal {
@@ -24,6 +25,12 @@ class ColumnPlaces {
   int IndexOf(const std::string& name) const {
     const auto place = places_.find(name);
     return place == places_.end() ? -1 : place->second;
+  }
+
+  /// The same for column `like` of another file: double names are told apart by their place.
+  int PlaceOf(const std::string& name, int like) const {
+    const bool same_place = like < schema_.num_fields() && schema_.field(like)->name() == name;
+    return same_place ? like : IndexOf(name);
   }
 
   Result<int> Find(const std::string& name, const std::string& path) const {
@@ -53,6 +60,25 @@ Status CheckOtherColumns(const arrow::Schema& file, const std::string& path,
 }
 
 }  // namespace
+
+std::shared_ptr<arrow::Schema> WidenSchema(
+    std::span<const std::shared_ptr<arrow::Schema>> schemas) {
+  std::shared_ptr<arrow::Schema> widened = schemas[0];
+  for (const auto& file : schemas.subspan(1)) {
+    if (file == nullptr || file->Equals(*widened, /*check_metadata=*/false)) continue;
+    const ColumnPlaces places(*file);
+    arrow::FieldVector fields = widened->fields();
+    for (int column = 0; column < widened->num_fields(); ++column) {
+      auto& field = fields[static_cast<size_t>(column)];
+      const int place = places.PlaceOf(field->name(), column);
+      if (place < 0) continue;
+      if (auto type = CommonType(field->type(), file->field(place)->type()))
+        field = field->WithType(std::move(type));
+    }
+    widened = arrow::schema(std::move(fields));
+  }
+  return widened;
+}
 
 Result<std::shared_ptr<arrow::Schema>> TableSchema(const arrow::Schema& first,
                                                    const std::string& path,
@@ -93,10 +119,8 @@ Result<FilePlan> PlanFile(const arrow::Schema& file, const std::string& path,
   }
   for (int column = 0; column < table.num_fields(); ++column) {
     const arrow::Field& field = *table.field(column);
-    // Double names are told apart by their place.
-    const bool same_place =
-        column < file.num_fields() && file.field(column)->name() == field.name();
-    int index = same_place && options.columns.empty() ? column : places.IndexOf(field.name());
+    int index = options.columns.empty() ? places.PlaceOf(field.name(), column)
+                                        : places.IndexOf(field.name());
     if (folders.Has(field.name())) index = -1;
     if (index < 0 && !field.nullable()) {
       return Error(ErrorKind::kUser, "a column that may not be null is missing in ", path, ": ",

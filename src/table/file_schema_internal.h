@@ -1,5 +1,8 @@
 #pragma once
 
+#include <memory>
+#include <span>
+
 #include "table/file_internal.h"
 #include "table/folder_columns_internal.h"
 
@@ -11,6 +14,10 @@ struct FilePlan {
   /// For each column of the table its place in request.columns, or -1: the folders', or nulls.
   std::vector<int> places;
 };
+
+/// The columns of the first of some files, each of the type that holds its values in all of them.
+/// One for which no type does keeps the first file's. Null: a file that takes the others' types.
+std::shared_ptr<arrow::Schema> WidenSchema(std::span<const std::shared_ptr<arrow::Schema>> schemas);
 
 /// Schema of the table: the wanted columns of the first file (with those of folders), without
 /// metadata. kNotFound for a

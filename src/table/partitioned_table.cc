@@ -144,14 +144,13 @@ class PartitionedFiles : public PartitionedTable {
       GNOMON_ASSIGN_OR_RETURN(files_[i].format,
                               format ? Result<FileFormat>(*format) : FormatOfPath(paths[i]));
     }
-    GNOMON_ASSIGN_OR_RETURN(files_[0].source, OpenSource(paths[0], files_[0].format, nullptr));
-    first_schema_ = files_[0].source->schema();
+    GNOMON_RETURN_NOT_OK(OpenFiles(context));
     GNOMON_ASSIGN_OR_RETURN(auto folders, FolderColumns::Find(name_, paths, *first_schema_));
     GNOMON_ASSIGN_OR_RETURN(schema_,
                             internal::TableSchema(*folders.AddTo(first_schema_), paths[0], {}));
     folders_ = std::make_shared<const FolderColumns>(std::move(folders));
     GNOMON_RETURN_NOT_OK(ParallelFor(context, static_cast<int64_t>(files_.size()), [&](int64_t i) {
-      return PrepareFile(static_cast<size_t>(i));
+      return PlanOpened(&files_[static_cast<size_t>(i)]);
     }));
     for (size_t file = 0; file < files_.size(); ++file) {
       const int64_t parts = files_[file].source == nullptr ? 1 : files_[file].source->num_parts();
@@ -234,15 +233,27 @@ class PartitionedFiles : public PartitionedTable {
     std::shared_ptr<const FilePlan> plan;
   };
 
-  Status PrepareFile(size_t i) {
-    PartitionFile& file = files_[i];
-    if (!internal::HasFooter(file.format)) {
-      file.source = nullptr;
-      return Status::OK();
-    }
-    if (file.source == nullptr) {
-      GNOMON_ASSIGN_OR_RETURN(file.source, OpenSource(file.path, file.format, first_schema_));
-    }
+  /// Opens the first file and those whose schema is known without reading them.
+  Status OpenFiles(const Context& context) {
+    std::vector<std::shared_ptr<arrow::Schema>> schemas(files_.size());
+    GNOMON_RETURN_NOT_OK(
+        ParallelFor(context, static_cast<int64_t>(files_.size()), [&](int64_t i) -> Status {
+          PartitionFile& file = files_[static_cast<size_t>(i)];
+          const bool has_footer = internal::HasFooter(file.format);
+          if (i > 0 && !has_footer) return Status::OK();
+          GNOMON_ASSIGN_OR_RETURN(std::shared_ptr<FileSource> source,
+                                  OpenSource(file.path, file.format, nullptr));
+          schemas[static_cast<size_t>(i)] = source->schema();
+          if (has_footer) file.source = std::move(source);
+          return Status::OK();
+        }));
+    first_schema_ = internal::WidenSchema(schemas);
+    return Status::OK();
+  }
+
+  Status PlanOpened(PartitionFile* opened) const {
+    PartitionFile& file = *opened;
+    if (file.source == nullptr) return Status::OK();
     GNOMON_ASSIGN_OR_RETURN(file.plan, internal::PlanFile(*file.source->schema(), file.path,
                                                           *schema_, *folders_, options_));
     return Status::OK();

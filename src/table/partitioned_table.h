@@ -40,7 +40,7 @@ class PartitionStream {
 class PartitionedTable {
  public:
   /// Files: a partition is a row group of a Parquet file, or a whole file of another format. All
-  /// files have the columns of the first one, as in TableReader; a later file that lacks one of
+  /// have the columns and types that TableReader gives them; a later file that lacks one of
   /// `required_columns` is kUser (a text file when it is read).
   static Result<std::shared_ptr<PartitionedTable>> Open(
       const Context& context, const std::string& path, std::optional<FileFormat> format = {},

@@ -5,6 +5,7 @@ Every right result is compared with a join by brute force; what cannot be right 
 left behind.
 """
 
+import datetime
 import decimal
 import json
 import math
@@ -18,8 +19,8 @@ import tempfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from program import (CONFLICT, DATA_LOSS, EXHAUSTED, DENIED, NOT_FOUND, PROGRAM, USER, fail, limit_file_size, run, seconds,
-                     temporary_folder)
+from program import (CONFLICT, DATA_LOSS, EXHAUSTED, DENIED, KILLED, NOT_FOUND, PROGRAM, UNAVAILABLE, USER, execute, fail,
+                     limit_file_size, run, seconds, temporary_folder)
 
 NANOS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 DAY = 86_400 * 10**9
@@ -276,6 +277,20 @@ def check_drift(folder: pathlib.Path) -> None:
         seen = other if "x" in other.column_names else other.append_column("x", pa.nulls(2, pa.int64()))
         whole = pa.concat_tables([first, seen.select(["id", "ts", "x"]).cast(first.schema)])
         Join(folder / f"drift-{name}", labels, [first, other], {"x": "Int64"}).require(brute_force(labels, whole, ["x"]))
+    # Where the first file is the narrow one, too, and in worker processes.
+    for name, of_first, of_second in (("wider", pa.int32(), pa.int64()), ("wider-times", pa.timestamp("s"), pa.timestamp("us"))):
+        ones = [1, 2] if "times" not in name else [datetime.datetime(2024, 1, day) for day in (1, 2)]
+        others = [5_000_000_000, None] if "times" not in name else [datetime.datetime(2024, 1, 3, 0, 0, 0, 7), None]
+        parts = [first.set_column(2, "x", pa.array(ones, of_first)), second(x=pa.array(others, of_second))]
+        whole = pa.concat_tables([part.set_column(2, "x", part["x"].cast(of_second)) for part in parts])
+        join = Join(folder / f"drift-{name}", labels, parts, {"x": "UnixTimestamp" if "times" in name else "Int64"})
+        expected = brute_force(labels, whole, ["x"])
+        join.require(expected, repository="times" not in name)
+        if "times" not in name:
+            assert join.online(1) == {"x": 5_000_000_000}
+            with (join.folder / "feature_store.yaml").open("a") as settings:
+                settings.write("batch_engine: {type: local, isolation: process, max_workers: 2}\n")
+            join.require(expected, asof=False)
     for name, other, code, says in (
             ("floats", second(x=pa.array([7.5, None])), USER, ["1.parquet", "'x'", "7.5"]),
             ("words", second(x=pa.array(["a", "b"])), USER, ["1.parquet", "'x'", "string"]),
@@ -331,6 +346,31 @@ def check_changing_files(folder: pathlib.Path) -> None:
                 changed.write_bytes(before)
 
 
+def check_half_saved(folder: pathlib.Path) -> None:
+    """Killed while it saves a dataset: never a file without a name; a name without its file is found and used again."""
+    rows = pa.table({"id": [1, 2], "ts": times([0, 0]), "x": [1.0, 2.0]})
+    join = Join(folder / "saved", rows.select(["id", "ts"]), rows, {"x": "Float64"})
+    run("-c", join.folder, "apply")
+    save = [*join.retrieval, "--save-as", "kept"]
+
+    def names() -> list:
+        return [each["name"] for each in json.loads(run("-c", join.folder, "saved-datasets", "list", "--json"))]
+
+    assert execute(*save, fault="registry.before_write:1:kill").returncode == KILLED
+    assert not join.out.exists() and names() == []
+    # The registry's two files come first.
+    assert execute(*save, fault="file.before_rename:3:kill").returncode == KILLED
+    assert not join.out.exists() and names() == ["kept"]
+    told = execute("-c", join.folder, "doctor")
+    assert told.returncode == UNAVAILABLE and "without a file: kept (out.parquet)" in told.stdout + told.stderr, told
+    run(*save)
+    run("-c", join.folder, "saved-datasets", "verify", "kept")
+    run("-c", join.folder, "doctor")
+    fail(*save, code=CONFLICT, says="'kept'")
+    assert execute(*save, "--overwrite", fault="file.before_rename:3:error").returncode == UNAVAILABLE
+    run("-c", join.folder, "saved-datasets", "verify", "kept")  # that of before
+
+
 def cut(path: pathlib.Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
@@ -369,7 +409,7 @@ def check_spill(folder: pathlib.Path) -> None:
 def main() -> None:
     with temporary_folder() as folder:
         for check in (check_values, check_nested, check_units, check_extreme_times, check_keys, check_sizes, check_drift,
-                      check_changing_files, check_spill):
+                      check_changing_files, check_spill, check_half_saved):
             check(folder)
     print("odd data are joined or told")
 
