@@ -9,9 +9,9 @@
 #include "dataset/plan_internal.h"
 #include "expr/expression.h"
 #include "table/column.h"
-#include "table/common_type.h"
 #include "table/file_system.h"
 #include "table/object_folder.h"
+#include "table/wider_type.h"
 
 /// Nodes that look at many rows: join, aggregate, sort, repartition, union, write.
 namespace gnomon::dataset::internal {

@@ -10,9 +10,9 @@
 #include "base/text.h"
 #include "dataset/plan_internal.h"
 #include "dataset/scan_internal.h"
-#include "table/common_type.h"
 #include "table/file_system.h"
 #include "table/partition_path.h"
+#include "table/wider_type.h"
 
 namespace gnomon::dataset {
 

@@ -80,9 +80,9 @@ struct ReadStats {
 };
 
 /// A stream of record batches of one schema over one or more files. Not thread-safe. Columns are the
-/// first file's, each of the type that holds the values of all Parquet and IPC files if there is one
-/// (table/common_type.h), else the first's; a value that does not fit is kUser naming file, column.
-/// A column missing in a later file gives nulls only when the first file has it as nullable.
+/// first file's, of the type that holds the values of all Parquet and IPC files if there is one
+/// (table/wider_type.h), else its own; a value that does not fit is kUser naming file and column. A
+/// column missing in a later file gives nulls only when the first file has it as nullable.
 class TableReader {
  public:
   /// Opens the files, reads metadata. Truncated or foreign bytes: kDataLoss or kUser naming the

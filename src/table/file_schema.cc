@@ -6,8 +6,8 @@
 #include <arrow/type.h>
 
 #include "table/column.h"
-#include "table/common_type.h"
 #include "table/file_schema_internal.h"
+#include "table/wider_type.h"
 
 namespace gnomon::table::internal {
 

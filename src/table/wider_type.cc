@@ -1,4 +1,4 @@
-#include "table/common_type.h"
+#include "table/wider_type.h"
 
 #include <algorithm>
 
