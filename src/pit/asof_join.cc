@@ -48,6 +48,9 @@ struct Rows {
 /// Rows that are worked on together, so that their cache misses overlap.
 constexpr size_t kBatch = 64;
 
+/// Slots that are not worth a task of their own.
+constexpr int64_t kSlotsOfTask = 64 * 1024;
+
 /// A row on its way through the batch.
 struct Pending {
   int64_t from;    ///< looks for the first label at or after this time
@@ -85,6 +88,7 @@ struct AsOfJoin::Impl {
   Status Add(const Rows& rows);
   template <bool kCreated>
   void MergeEntity(const EntityIndex& sorted, size_t entity, const Rows& rows);
+  void FinishEntity(size_t entity, std::span<int64_t> winners) const;
 
   const std::shared_ptr<const Labels> labels;
   MemoryReservation memory;
@@ -293,7 +297,7 @@ Status AsOfJoin::MergeRows(const Context& context, std::span<const int32_t> ids,
   });
 }
 
-Status AsOfJoin::Merge(const AsOfJoin& other) {
+Status AsOfJoin::Merge(const Context& context, const AsOfJoin& other) {
   Impl& own = *impl_;
   const Impl& more = *other.impl_;
   GNOMON_CHECK(own.labels->num_labels == more.labels->num_labels &&
@@ -301,46 +305,57 @@ Status AsOfJoin::Merge(const AsOfJoin& other) {
                "joins over different labels");
   if (more.slots.empty()) return Status::OK();
   GNOMON_RETURN_NOT_OK(own.Allocate());
-  if (more.created.empty() && own.created.empty()) {
-    for (size_t i = 0; i < more.slots.size(); ++i) {
-      own.Offer<false>(static_cast<uint32_t>(i), more.slots[i].time, kMinTime, more.slots[i].row);
-    }
-    return Status::OK();
-  }
-  GNOMON_RETURN_NOT_OK(own.AllocateCreated());
-  for (size_t i = 0; i < more.slots.size(); ++i) {
-    const int64_t created_time = more.created.empty() ? kMinTime : more.created[i];
-    own.Offer<true>(static_cast<uint32_t>(i), more.slots[i].time, created_time, more.slots[i].row);
-  }
-  return Status::OK();
+  const bool with_created = !more.created.empty() || !own.created.empty();
+  if (with_created) GNOMON_RETURN_NOT_OK(own.AllocateCreated());
+  return ParallelRanges(
+      context, std::ssize(more.slots), kSlotsOfTask, [&](int64_t begin, int64_t end) {
+        for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+          const Slot& slot = more.slots[i];
+          const auto place = static_cast<uint32_t>(i);
+          if (with_created) {
+            const int64_t created_time = more.created.empty() ? kMinTime : more.created[i];
+            own.Offer<true>(place, slot.time, created_time, slot.row);
+          } else {
+            own.Offer<false>(place, slot.time, kMinTime, slot.row);
+          }
+        }
+        return Status::OK();
+      });
 }
 
-Result<std::vector<int64_t>> AsOfJoin::Finish() const {
+/// The winners of one entity's labels: a running maximum along its slots.
+void AsOfJoin::Impl::FinishEntity(size_t entity, std::span<int64_t> winners) const {
+  const EntityIndex& index = labels->index;
+  const std::vector<int64_t>& oldest = labels->oldest;
+  size_t best = index.offsets[entity];
+  const auto key = [&](size_t i) {
+    return std::tuple(slots[i].time, created.empty() ? kMinTime : created[i], slots[i].row);
+  };
+  for (size_t i = best; i < index.offsets[entity + 1]; ++i) {
+    if (key(i) > key(best)) best = i;
+    if (!oldest.empty() && slots[best].time < oldest[i]) continue;
+    winners[index.order[i]] = slots[best].row;
+  }
+}
+
+Result<std::vector<int64_t>> AsOfJoin::Finish(const Context& context) const {
   std::vector<int64_t> winners(static_cast<size_t>(impl_->labels->num_labels));
-  GNOMON_RETURN_NOT_OK(Finish(winners));
+  GNOMON_RETURN_NOT_OK(Finish(context, winners));
   return winners;
 }
 
-Status AsOfJoin::Finish(std::span<int64_t> winners) const {
+Status AsOfJoin::Finish(const Context& context, std::span<int64_t> winners) const {
   GNOMON_CHECK(static_cast<int64_t>(winners.size()) == impl_->labels->num_labels, winners.size());
-  const EntityIndex& index = impl_->labels->index;
-  const std::vector<int64_t>& oldest = impl_->labels->oldest;
-  const std::vector<Slot>& slots = impl_->slots;
-  const std::vector<int64_t>& created = impl_->created;
   std::ranges::fill(winners, kNoRow);
-  if (slots.empty()) return Status::OK();
-  for (size_t entity = 0; entity + 1 < index.offsets.size(); ++entity) {
-    size_t best = index.offsets[entity];
-    const auto key = [&](size_t i) {
-      return std::tuple(slots[i].time, created.empty() ? kMinTime : created[i], slots[i].row);
-    };
-    for (size_t i = best; i < index.offsets[entity + 1]; ++i) {
-      if (key(i) > key(best)) best = i;
-      if (!oldest.empty() && slots[best].time < oldest[i]) continue;
-      winners[index.order[i]] = slots[best].row;
-    }
-  }
-  return Status::OK();
+  if (impl_->slots.empty()) return Status::OK();
+  const int64_t num_entities = impl_->labels->index.num_entities();
+  const int64_t grain = std::max<int64_t>(
+      1, kSlotsOfTask * num_entities / std::max<int64_t>(1, std::ssize(impl_->slots)));
+  return ParallelRanges(context, num_entities, grain, [&](int64_t begin, int64_t end) {
+    for (auto entity = static_cast<size_t>(begin); entity < static_cast<size_t>(end); ++entity)
+      impl_->FinishEntity(entity, winners);
+    return Status::OK();
+  });
 }
 
 }  // namespace gnomon::pit

@@ -65,15 +65,15 @@ class AsOfJoin {
                    std::span<const int64_t> times, std::span<const int64_t> created,
                    std::span<const int64_t> rows);
 
-  /// Takes over the rows of another join over the same labels.
-  Status Merge(const AsOfJoin& other);
+  /// Takes over the rows of another join over the same labels, ranges of these in parallel.
+  Status Merge(const Context& context, const AsOfJoin& other);
 
   /// For each label, in label order, the number of the winning row or kNoRow: greatest time <= the
   /// label's, then greatest created, then the last row; kNoRow too when the winner is older than
-  /// oldest[i]. O(labels).
-  Result<std::vector<int64_t>> Finish() const;
+  /// oldest[i]. Entities in parallel, O(labels).
+  Result<std::vector<int64_t>> Finish(const Context& context) const;
   /// The same into `winners`. REQUIRES: as many as labels.
-  Status Finish(std::span<int64_t> winners) const;
+  Status Finish(const Context& context, std::span<int64_t> winners) const;
 
  private:
   AsOfJoin();

@@ -59,7 +59,7 @@ std::vector<int64_t> Join(const Labels& labels, const Features& features,
                           bool filter_by_created = false) {
   AsOfJoin join = MakeJoin(labels, filter_by_created);
   REQUIRE(join.AddRows(features.ids, features.times, features.created, 0).ok());
-  return join.Finish().ValueOrDie();
+  return join.Finish({}).ValueOrDie();
 }
 
 Features Select(const Features& all, const std::vector<size_t>& chosen) {
@@ -194,7 +194,7 @@ TEST_CASE("random joins equal the brute force, whole, shuffled, merged, and in a
     AsOfJoin numbered = MakeJoin(labels, filter_by_created);
     REQUIRE(numbered.AddNumberedRows(shuffled.ids, shuffled.times, shuffled.created, shuffled.rows)
                 .ok());
-    REQUIRE(numbered.Finish().ValueOrDie() == expected);
+    REQUIRE(numbered.Finish({}).ValueOrDie() == expected);
 
     AsOfJoin merging = MakeJoin(labels, filter_by_created);
     const size_t half = shuffle.size() / 2;
@@ -205,7 +205,7 @@ TEST_CASE("random joins equal the brute force, whole, shuffled, merged, and in a
                : std::vector<size_t>(shuffle.begin() + static_cast<long>(half), shuffle.end()));
       REQUIRE(merging.MergeRows({}, part.ids, part.times, part.created, part.rows).ok());
     }
-    REQUIRE(merging.Finish().ValueOrDie() == expected);
+    REQUIRE(merging.Finish({}).ValueOrDie() == expected);
 
     std::vector<std::vector<size_t>> partition(static_cast<size_t>(random.Int(1, 4)));
     for (const size_t i : shuffle) {
@@ -218,9 +218,9 @@ TEST_CASE("random joins equal the brute force, whole, shuffled, merged, and in a
       AsOfJoin partial = random.Chance(0.5) ? merged.MakePartial().ValueOrDie()
                                             : MakeJoin(labels, filter_by_created);
       REQUIRE(partial.AddNumberedRows(part.ids, part.times, part.created, part.rows).ok());
-      REQUIRE(merged.Merge(partial).ok());
+      REQUIRE(merged.Merge({}, partial).ok());
     }
-    REQUIRE(merged.Finish().ValueOrDie() == expected);
+    REQUIRE(merged.Finish({}).ValueOrDie() == expected);
 
     const size_t cut =
         features.ids.empty()
@@ -238,7 +238,7 @@ TEST_CASE("random joins equal the brute force, whole, shuffled, merged, and in a
                            part(features.created, head), head ? 0 : static_cast<int64_t>(cut))
                   .ok());
     }
-    REQUIRE(backwards.Finish().ValueOrDie() == expected);
+    REQUIRE(backwards.Finish({}).ValueOrDie() == expected);
   }
 }
 

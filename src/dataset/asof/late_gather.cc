@@ -31,8 +31,7 @@ class Gatherer {
     GNOMON_RETURN_NOT_OK(
         ParallelFor(context_, static_cast<int64_t>(right_.size()), [&](int64_t side) {
           const auto i = static_cast<size_t>(side);
-          winners_[i] = SortWinners(winners[i]);
-          return Status::OK();
+          return SortWinners(context_, winners[i]).Value(&winners_[i]);
         }));
     Plan();
     GNOMON_RETURN_NOT_OK(

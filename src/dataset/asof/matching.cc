@@ -52,7 +52,7 @@ class BroadcastSink : public RowSink {
       if (partial == nullptr) continue;
       side_.stats->merged_rows += partial->feed.merged_rows();
       if (any) {
-        GNOMON_RETURN_NOT_OK(merged.Merge(partial->join));
+        GNOMON_RETURN_NOT_OK(merged.Merge(context_, partial->join));
       } else {
         merged = std::move(partial->join);
       }
@@ -61,7 +61,7 @@ class BroadcastSink : public RowSink {
     }
     GNOMON_ASSIGN_OR_RETURN(auto winners,
                             SpillableArray<int64_t>::Make(context_, spill_folder_, num_labels_));
-    GNOMON_RETURN_NOT_OK(merged.Finish(winners.values()));
+    GNOMON_RETURN_NOT_OK(merged.Finish(context_, winners.values()));
     return winners;
   }
 

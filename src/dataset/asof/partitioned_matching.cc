@@ -150,7 +150,7 @@ class PartitionJoins {
                             {.filter_by_created = features_.request->filter_by_created}));
     GNOMON_RETURN_NOT_OK(FeedSlices(partition, *feature_parts, &join));
     feature_parts->Drop(partition);
-    GNOMON_ASSIGN_OR_RETURN(const std::vector<int64_t> won, join.Finish());
+    GNOMON_ASSIGN_OR_RETURN(const std::vector<int64_t> won, join.Finish(context_));
     for (size_t i = 0; i < won.size(); ++i)
       winners[static_cast<size_t>(labels.numbers[i])] = won[i];
     return Status::OK();

@@ -4,6 +4,9 @@
 #include <span>
 #include <vector>
 
+#include "base/context.h"
+#include "base/error.h"
+
 namespace gnomon::dataset::internal {
 
 /// The rows that a block of labels won, each once, ascending: what a late gather reads. Winners are
@@ -19,7 +22,7 @@ struct WinnerRows {
   std::vector<int64_t> ranks;  ///< of each label: its row's place in `rows`, or -1
 };
 
-/// A radix sort of the winners, O(labels).
-WinnerRows SortWinners(std::span<const int64_t> winners);
+/// A radix sort of the winners, side by side on all threads: O(labels + partitions).
+Result<WinnerRows> SortWinners(const Context& context, std::span<const int64_t> winners);
 
 }  // namespace gnomon::dataset::internal

@@ -63,7 +63,7 @@ class AsOfMatcher : public EventMatcher {
   }
 
   Status Finish() override {
-    GNOMON_ASSIGN_OR_RETURN(winners_, kernel_.Finish());
+    GNOMON_ASSIGN_OR_RETURN(winners_, kernel_.Finish(plan_.environment.context));
     for (int64_t& winner : winners_) {
       if (winner != pit::kNoRow) winner = PlaceOf(winner);
     }
@@ -117,7 +117,7 @@ class AsOfMatcher : public EventMatcher {
 
   Status Compact() {
     if (kept_.empty()) return Status::OK();
-    GNOMON_ASSIGN_OR_RETURN(auto winners, kernel_.Finish());
+    GNOMON_ASSIGN_OR_RETURN(auto winners, kernel_.Finish(plan_.environment.context));
     std::ranges::sort(winners);
     winners.erase(std::ranges::unique(winners).begin(), winners.end());
     std::erase(winners, pit::kNoRow);
