@@ -79,10 +79,10 @@ struct ReadStats {
   int64_t rows = 0;  ///< delivered
 };
 
-/// A stream of record batches of one schema over one or more files. Not thread-safe. Columns are the
-/// first file's, of the type that holds the values of all Parquet and IPC files if there is one
-/// (table/wider_type.h), else its own; a value that does not fit is kUser naming file and column. A
-/// column missing in a later file gives nulls only when the first file has it as nullable.
+/// A stream of record batches of one schema over one or more files. Not thread-safe. It has the
+/// columns of the first file, of the type that holds the values of all Parquet and IPC files if
+/// there is one (table/wider_type.h), else the first's; a value that does not fit is kUser naming
+/// file and column. A column missing in a later file is null if the first has it as nullable.
 class TableReader {
  public:
   /// Opens the files, reads metadata. Truncated or foreign bytes: kDataLoss or kUser naming the

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from odd_data import STORE, Join, brute_force, times
-from program import UNSUPPORTED, USER, fail, run, temporary_folder
+from program import USER, Server, fail, run, temporary_folder
 
 PROCESSES = "batch_engine: {type: local, isolation: process, max_workers: 2}\n"
 
@@ -60,7 +60,7 @@ def check_keys(folder: pathlib.Path) -> None:
 
 
 def check_sink(folder: pathlib.Path) -> None:
-    """Rows that are added would lie in no partition."""
+    """Rows without a column of the folders would lie in no partition; with it they lie in theirs."""
     rows = pa.table({"id": [1], "ts": times([1]), "x": [1]})
     join = Join(folder / "sink", pa.table({"id": [1], "ts": times([9])}), rows, {"x": "Int64"})
     path = join.folder / "kept" / "day=1" / "part.parquet"
@@ -71,9 +71,25 @@ def check_sink(folder: pathlib.Path) -> None:
     definitions.write_text(text.replace(
         "data_sources:\n", "data_sources:\n  - {name: kept, type: file, path: kept, timestamp_field: ts}\n"))
     run("-c", join.folder, "apply")
-    fail("-c", join.folder, "materialize", "2026-01-01", "2026-02-01", code=UNSUPPORTED,
-         says=["data source 'kept'", "partition columns (day)"])
+    fail("-c", join.folder, "materialize", "2026-01-01", "2026-02-01", code=USER,
+         says=["data source 'kept'", "have no column 'day'"])
     assert [file.name for file in (join.folder / "kept").iterdir()] == ["day=1"]
+
+    labels = pa.table({"id": [1, 2, 3], "ts": times([9, 9, 9])})
+    join = Join(folder / "pushed", labels, [], {"x": "Int64", "day": "Int64"})
+    path = join.source / "day=1" / "part.parquet"
+    path.parent.mkdir()
+    pq.write_table(pa.table({"id": [1], "ts": times([1]), "x": [1]}), path)
+    run("-c", join.folder, "apply")
+    rows = {"id": [2, 3], "ts": ["2026-01-03T00:00:00Z"] * 2, "x": [5, 6], "day": [1, 2]}
+    with Server(join.folder, "serve") as server:
+        status, told = server.request("POST", "/push", {"push_source_name": "view", "df": rows, "to": "offline"})
+        assert status == 200, told
+        del rows["day"]
+        status, told = server.request("POST", "/push", {"push_source_name": "view", "df": rows, "to": "offline"})
+        assert status == 400 and "have no column 'day'" in told, (status, told)
+    join.require([[1, 1], [5, 1], [6, 2]])
+    assert sorted(file.name for file in join.source.iterdir()) == ["day=1", "day=2"]
 
 
 def main() -> None:

@@ -133,15 +133,20 @@ def check_saved_dataset(s3: S3, remote: pathlib.Path, trips: str) -> None:
 
 
 def check_push(s3: S3, remote: pathlib.Path) -> None:
-    """Rows are added to a folder, but not where they would lie in no partition."""
+    """Rows are added to a folder, and to that of their partition, which they must name."""
     before_push = keys(s3, "repo/stats/")
     row = {"driver_id": [1001], "event_timestamp": ["2026-01-05T00:00:00Z"], "created": ["2026-01-05T00:00:00Z"],
            "conv_rate": [0.25], "acc_rate": [0.5], "avg_daily_trips": [7]}
     push = {"push_source_name": "driver_stats", "df": row, "to": "offline"}
     with Server(remote, "serve") as server:
         status, told = server.post("/push", push)
-        assert status != 200 and "folders of partition columns (day)" in json.dumps(told), (status, told)
-    assert keys(s3, "repo/stats/") == before_push
+        assert status == 400 and "have no column 'day'" in json.dumps(told), (status, told)
+        assert keys(s3, "repo/stats/") == before_push
+        status, told = server.post("/push", push | {"df": row | {"day": [3]}})
+        assert status == 200, told
+    (added,) = set(keys(s3, "repo/stats/")) - set(before_push)
+    assert added.startswith("repo/stats/day=3/pushed-"), added
+    before_push = keys(s3, "repo/stats/")
     edit(remote / "features.yaml", f"s3://{s3.bucket}/repo/stats", f"s3://{s3.bucket}/repo/stats/day=2")
     run("-c", remote, "apply")
     with Server(remote, "serve") as server:

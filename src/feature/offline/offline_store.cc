@@ -1,5 +1,6 @@
 #include "feature/offline/offline_store.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <system_error>
@@ -18,6 +19,7 @@
 #include "table/data_version.h"
 #include "table/file_system.h"
 #include "table/folder_columns.h"
+#include "table/partition_rows.h"
 
 namespace gnomon::feature {
 namespace {
@@ -66,7 +68,7 @@ class FileOfflineStore : public OfflineStore {
                        {},
                        "rows can be added to a folder only: move the file into one and name it");
     }
-    GNOMON_RETURN_NOT_OK(CheckNoFolderColumns(context, source));
+    GNOMON_ASSIGN_OR_RETURN(const auto folder_columns, FolderColumns(context, source, rows));
     std::shared_ptr<const arrow::Table> table = rows.Slice(0);
     auto schema = SourceSchema(context, source);
     if (schema.ok()) {
@@ -79,6 +81,8 @@ class FileOfflineStore : public OfflineStore {
       fields.push_back(field->WithName(SourceName(source, field->name())));
     const auto named =
         arrow::Table::Make(arrow::schema(std::move(fields)), table->columns(), table->num_rows());
+    if (!folder_columns.empty())
+      return InSource(source, WriteParts(context, folder.string(), part, *named, folder_columns));
     return InSource(source,
                     table::WriteTable(context, *named, (folder / (part + ".parquet")).string()));
   }
@@ -118,21 +122,53 @@ class FileOfflineStore : public OfflineStore {
   }
 
  private:
-  /// Of a folder that rows are added to, which may not exist yet: a file at its top would lie in no
-  /// partition.
-  Status CheckNoFolderColumns(const Context& context, const DataSource& source) const {
+  /// The columns in the names of the folders below a folder that rows are added to, which may not
+  /// exist yet. kUser when the rows lack one of them: a file would lie in no partition.
+  Result<std::vector<std::string>> FolderColumns(const Context& context, const DataSource& source,
+                                                 const arrow::Table& rows) const {
     GNOMON_ASSIGN_OR_RETURN(const auto format, FormatOf(source));
     const auto columns = table::FolderSchema(context, PathOf(source), format);
-    if (!columns.ok()) {
-      return KindOf(columns.status()) == ErrorKind::kNotFound ? Status::OK()
-                                                              : InSource(source, columns.status());
+    if (!columns.ok() && KindOf(columns.status()) == ErrorKind::kNotFound)
+      return std::vector<std::string>();
+    if (!columns.ok()) return InSource(source, columns.status());
+    for (const std::string& name : (*columns)->field_names()) {
+      const std::string column = MappedName(source, name);
+      if (rows.GetColumnByName(column) != nullptr) continue;
+      return MakeError(ErrorKind::kUser,
+                       Concat("rows for data source ", Quoted(source.name), " have no column ",
+                              Quoted(column), ", by which its files lie in folders"),
+                       {}, DidYouMean(column, rows.schema()->field_names()));
     }
-    if ((*columns)->num_fields() == 0) return Status::OK();
-    return MakeError(ErrorKind::kUnsupported,
-                     Concat("rows cannot be added to data source ", Quoted(source.name),
-                            ": its files lie in folders of partition columns (",
-                            Join((*columns)->field_names(), ", "), ")"),
-                     {}, "add rows to a source of its own, a folder without partitions");
+    return (*columns)->field_names();
+  }
+
+  /// A file for each partition, all of them or, after an error, none.
+  static Status WriteParts(const Context& context, const std::string& folder,
+                           const std::string& part, const arrow::Table& rows,
+                           const std::vector<std::string>& folder_columns) {
+    GNOMON_ASSIGN_OR_RETURN(const auto partitions, table::SplitByPartition(rows, folder_columns));
+    std::vector<std::string> written;
+    for (const table::PartitionRows& partition : partitions) {
+      const std::string path = Concat(folder, "/", partition.folder, "/", part, ".parquet");
+      const Status status = table::WriteTable(context, *partition.rows, path);
+      if (!status.ok()) {
+        for (const std::string& file : written) static_cast<void>(table::DeleteFile(file));
+        return status;
+      }
+      written.push_back(path);
+    }
+    return DeleteOthers(folder, Concat("/", part, ".parquet"), written);
+  }
+
+  /// Of a part that was written before, the files in folders that it has no rows for any more.
+  static Status DeleteOthers(const std::string& folder, const std::string& ending,
+                             const std::vector<std::string>& written) {
+    GNOMON_ASSIGN_OR_RETURN(const auto files, table::ListDataFiles(folder));
+    for (const std::string& file : files) {
+      if (file.ends_with(ending) && std::ranges::find(written, file) == written.end())
+        GNOMON_RETURN_NOT_OK(table::DeleteFile(file));
+    }
+    return Status::OK();
   }
 
   std::string PathOf(const DataSource& source) const {

@@ -65,11 +65,12 @@ class OfflineStore {
                                                      const ScanOptions& options) const = 0;
   /// Adds rows to a table in one transaction (`part` is not kept: the same part twice is there
   /// twice; columns that the rows lack get the table's defaults), or to a source that is a folder,
-  /// as one Parquet file `part`.parquet that appears whole or not at all and replaces a part of
-  /// that name. Columns carry names after field mapping and get the types that the source has; one
-  /// that the rows lack is null. kUser for a source that is a file or a glob, a column that the
-  /// source does not have (with the nearest) and a value that its type cannot hold. The folder is
-  /// made when it does not exist.
+  /// as one Parquet file `part`.parquet (with columns in the names of folders, one in each folder
+  /// of the rows) that appears whole or not at all and replaces a part of that name. Columns carry
+  /// names after field mapping and get the types of the source; one that the rows lack is null.
+  /// kUser for a source that is a file or a glob, a column that the source does not have (with the
+  /// nearest), a column of the folders that the rows lack, and a value that its type cannot hold.
+  /// The folder is made when it does not exist.
   virtual Status Append(const Context& context, const DataSource& source, const std::string& part,
                         const arrow::Table& rows) const = 0;
   /// The source as partitions that are read when they are needed, under the names of SourceSchema.

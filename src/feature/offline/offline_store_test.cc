@@ -128,7 +128,7 @@ TEST_CASE("a folder is read in the order of its paths") {
   CHECK(ValueOf(fixture.store->CountRows(fixture.context, fixture.source)) == 2);
 }
 
-TEST_CASE("values in the names of folders are columns, which rows cannot be added below") {
+TEST_CASE("values in the names of folders are columns, and rows are added below their folders") {
   Fixture fixture;
   fixture.Write("parts/shop=3/day=mo/a.parquet", R"([[1, "2024-01-05", 1]])");
   fixture.Write("parts/shop=4/day=tu/a.parquet", R"([[2, "2024-01-05", 2]])");
@@ -140,10 +140,34 @@ TEST_CASE("values in the names of folders are columns, which rows cannot be adde
   CHECK_TABLE_EQ(fixture.Read({.columns = {"weekday", "id", "shop"}}), expected);
   CHECK(ValueOf(fixture.store->SourceSchema(fixture.context, fixture.source))->field_names() ==
         std::vector<std::string>{"id", "at", "Amount (CHF)", "shop", "weekday"});
-  const auto added =
-      fixture.store->Append(fixture.context, fixture.source, "more", *ValueOf(fixture.Read()));
-  CHECK_ERROR(added, ErrorKind::kUnsupported, "partition columns (shop, day)");
+  const auto append = [&](const std::string& part, const std::vector<test::Column>& columns,
+                          const std::string& rows) {
+    return fixture.store->Append(fixture.context, fixture.source, part,
+                                 *test::TableOf(columns, rows));
+  };
+  const std::vector<test::Column> of_rows = {
+      {"id", arrow::int64()}, {"shop", arrow::int64()}, {"weekday", arrow::utf8()}};
+  CHECK_ERROR(append("more", {{"id", arrow::int64()}, {"shop", arrow::int64()}}, "[[3, 4]]"),
+              ErrorKind::kUser, "data source 'sales' have no column 'weekday'");
+  CHECK_ERROR(
+      append("more", {{"shop", arrow::utf8()}, {"weekday", arrow::utf8()}}, R"([["far", "mo"]])"),
+      ErrorKind::kUser, "column 'shop'");
   CHECK(ValueOf(fixture.store->CountRows(fixture.context, fixture.source)) == 2);
+  CHECK_OK(append("more", of_rows, R"([[3, 4, "tu"], [4, 5, "a/b"], [5, 4, "tu"], [6, 4, null]])"));
+  CHECK(std::filesystem::exists(fixture.folder.path() + "/parts/shop=5/day=a%2Fb/more.parquet"));
+  CHECK_TABLE_EQ(fixture.Read({.columns = {"id", "shop", "weekday"}}),
+                 test::TableOf(of_rows, R"([[1, 3, "mo"], [6, 4, null], [2, 4, "tu"], [3, 4, "tu"],
+                                            [5, 4, "tu"], [4, 5, "a/b"]])"));
+  CHECK_OK(append("more", of_rows, R"([[3, 4, "tu"], [9, 6, "we"]])"));  // instead of those rows
+  CHECK_FALSE(
+      std::filesystem::exists(fixture.folder.path() + "/parts/shop=5/day=a%2Fb/more.parquet"));
+  CHECK(ValueOf(fixture.store->CountRows(fixture.context, fixture.source)) == 4);
+  // All of its files or none: here the place of the last one is taken.
+  REQUIRE(std::filesystem::create_directories(fixture.folder.path() +
+                                              "/parts/shop=9/day=mo/other.parquet/x"));
+  CHECK_FALSE(append("other", of_rows, R"([[7, 8, "mo"], [8, 9, "mo"]])").ok());
+  CHECK_FALSE(
+      std::filesystem::exists(fixture.folder.path() + "/parts/shop=8/day=mo/other.parquet"));
 }
 
 TEST_CASE("a time range never takes away a row inside it") {
