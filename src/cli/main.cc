@@ -24,8 +24,9 @@ void StartWithHugePages(char** arguments) {
 
 int main(int argc, char** argv) {
   StartWithHugePages(argv);
-  // Global, because libgnomon_torch.so takes the modules from it.
-  void* const library = ::dlopen("libgnomon.so", RTLD_NOW | RTLD_GLOBAL);
+  // Global, because libgnomon_torch.so takes the modules from it. Lazy: most functions of the
+  // libraries are never called by one command, and binding them all is a sixth of the start.
+  void* const library = ::dlopen("libgnomon.so", RTLD_LAZY | RTLD_GLOBAL);
   void* const entry = library == nullptr ? nullptr : ::dlsym(library, "gnomon_main");
   if (entry == nullptr) {
     // NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread.
