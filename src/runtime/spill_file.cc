@@ -26,19 +26,23 @@ Result<SpillFile> SpillFile::Create(const std::shared_ptr<arrow::Schema>& schema
 }
 
 Status SpillFile::Write(const arrow::RecordBatch& batch) {
-  GNOMON_CHECK(stored_ == nullptr, "a spill file that is read cannot be written");
+  GNOMON_CHECK(stored_ == nullptr, "a spill file is written before EndWriting");
   GNOMON_RETURN_NOT_OK(writer_->WriteRecordBatch(batch));
   rows_ += batch.num_rows();
   return Status::OK();
 }
 
+Status SpillFile::EndWriting() {
+  if (stored_ != nullptr) return Status::OK();
+  GNOMON_RETURN_NOT_OK(writer_->Close());
+  GNOMON_ASSIGN_OR_RETURN(stored_, output_->Finish());
+  writer_.reset();
+  output_.reset();
+  return Status::OK();
+}
+
 Result<std::shared_ptr<arrow::RecordBatchReader>> SpillFile::Read() {
-  if (stored_ == nullptr) {
-    GNOMON_RETURN_NOT_OK(writer_->Close());
-    GNOMON_ASSIGN_OR_RETURN(stored_, output_->Finish());
-    writer_.reset();
-    output_.reset();
-  }
+  GNOMON_RETURN_NOT_OK(EndWriting());
   return ReadBatchStream(stored_);
 }
 

@@ -30,8 +30,10 @@ class SpillFile {
   SpillFile& operator=(SpillFile&&) noexcept;
   ~SpillFile();
 
-  /// Appends a batch of the schema. Not after the first Read.
+  /// Appends a batch of the schema. Not after EndWriting or the first Read.
   Status Write(const arrow::RecordBatch& batch);
+  /// Lets go of what writing needs: some 40 KiB. Nothing when it has ended.
+  Status EndWriting();
 
   /// A new reader from the first batch on; the first call ends writing. Batches lie in the mapped
   /// file (page cache, not the process's memory); reader and batches may outlive the SpillFile.

@@ -15,7 +15,9 @@ namespace gnomon::runtime {
 
 namespace {
 
-constexpr size_t kPendingBytes = size_t{256} << 10;
+// What a writer gathers: there may be hundreds of them.
+constexpr size_t kPendingBytes = size_t{32} << 10;
+constexpr size_t kCopiedBytes = size_t{256} << 10;
 
 // A view of a mapping that keeps its owner alive.
 class MappedBuffer : public arrow::Buffer {
@@ -50,7 +52,7 @@ int WriteAll(int fd, const char* data, size_t size) {
 
 // Copies the whole of `from` to the end of `to`; the errno of what went wrong, or 0.
 int CopyAll(int from, int to, int64_t size) {
-  std::string chunk(kPendingBytes, '\0');
+  std::string chunk(kCopiedBytes, '\0');
   for (int64_t done = 0; done < size;) {
     const ssize_t got = ::pread(from, chunk.data(), chunk.size(), done);
     if (got < 0 && errno == EINTR) continue;
@@ -131,8 +133,13 @@ StoredBytesWriter::~StoredBytesWriter() {
 
 Status StoredBytesWriter::Write(const void* data, int64_t size) {
   if (closed_) return Error(ErrorKind::kInternal, "write to a finished block");
-  pending_.append(static_cast<const char*>(data), static_cast<size_t>(size));
-  return pending_.size() >= kPendingBytes ? FlushPending() : Status::OK();
+  const std::string_view bytes(static_cast<const char*>(data), static_cast<size_t>(size));
+  if (pending_.size() + bytes.size() > kPendingBytes) {
+    GNOMON_RETURN_NOT_OK(FlushPending());
+    if (bytes.size() >= kPendingBytes) return Store(bytes);
+  }
+  pending_.append(bytes);
+  return Status::OK();
 }
 
 Result<int64_t> StoredBytesWriter::Tell() const {
@@ -168,21 +175,26 @@ Status StoredBytesWriter::MoveToFile() {
 
 Status StoredBytesWriter::FlushPending() {
   if (pending_.empty()) return Status::OK();
-  GNOMON_RETURN_NOT_OK(MakeRoom(static_cast<int64_t>(pending_.size())));
+  GNOMON_RETURN_NOT_OK(Store(pending_));
+  pending_.clear();
+  return Status::OK();
+}
+
+Status StoredBytesWriter::Store(std::string_view bytes) {
+  GNOMON_RETURN_NOT_OK(MakeRoom(static_cast<int64_t>(bytes.size())));
   if (spilled_) {
     GNOMON_RETURN_NOT_OK(WithContext(
         FaultPoint("spill.write"), Concat("cannot write in spill folder ", Quoted(spill_folder_))));
   }
-  int error = WriteAll(file_.get(), pending_.data(), pending_.size());
+  int error = WriteAll(file_.get(), bytes.data(), bytes.size());
   if (error != 0 && !spilled_ && (error == ENOSPC || error == ENOMEM)) {
     // Memory for shared pages has its own bound in some containers: that is a refusal, too. The
     // failed write may have left a part behind, which MoveToFile does not copy.
     GNOMON_RETURN_NOT_OK(MoveToFile());
-    error = WriteAll(file_.get(), pending_.data(), pending_.size());
+    error = WriteAll(file_.get(), bytes.data(), bytes.size());
   }
   if (error != 0) return SpillError(error, "cannot write a block", spill_folder_);
-  written_ += static_cast<int64_t>(pending_.size());
-  pending_.clear();
+  written_ += static_cast<int64_t>(bytes.size());
   return Status::OK();
 }
 

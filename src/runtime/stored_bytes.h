@@ -81,6 +81,7 @@ class StoredBytesWriter : public arrow::io::OutputStream {
 
  private:
   Status FlushPending();
+  Status Store(std::string_view bytes);
   Status MakeRoom(int64_t size);
   Status MoveToFile();
 
