@@ -52,8 +52,7 @@ template <typename ArrayType, typename Body>
 void VisitValues(const arrow::Array& array, const GroupedRows& rows, Body&& body) {
   const auto& values = checked_cast<const ArrayType&>(array);
   for (size_t i = 0; i < rows.rows.size(); ++i) {
-    if (values.IsValid(rows.rows[i]))
-      body(static_cast<size_t>(rows.groups[i]), values.Value(rows.rows[i]));
+    if (values.IsValid(rows.rows[i])) body(rows.groups[i], values.Value(rows.rows[i]));
   }
 }
 
@@ -106,16 +105,18 @@ class RealSumAccumulator : public Accumulator {
  public:
   explicit RealSumAccumulator(bool mean) : mean_(mean) {}
   int64_t BytesPerGroup() const override { return sizeof(State); }
-  void Resize(int64_t num_groups) override { states_.resize(static_cast<size_t>(num_groups)); }
+  void Resize(int64_t num_groups) override { states_.Resize(num_groups); }
   Status Add(const ArrayPtr& values, const GroupedRows& rows) override {
-    return VisitNumbers(*values, rows, [this](size_t group, auto value) {
+    return VisitNumbers(*values, rows, [this](int32_t group, auto value) {
       states_[group].sum.Add(static_cast<double>(value));
       ++states_[group].count;
     });
   }
   Result<ArrayPtr> Finish() override {
     arrow::DoubleBuilder builder;
-    for (const State& state : states_) {
+    GNOMON_RETURN_NOT_OK(builder.Reserve(states_.size()));
+    for (int64_t group = 0; group < states_.size(); ++group) {
+      const State& state = states_[group];
       if (state.count == 0) {
         GNOMON_RETURN_NOT_OK(builder.AppendNull());
       } else {
@@ -132,7 +133,7 @@ class RealSumAccumulator : public Accumulator {
     int64_t count = 0;
   };
   const bool mean_;
-  std::vector<State> states_;
+  GroupStates<State> states_;
 };
 
 /// Sum or mean of integers and booleans.
@@ -140,9 +141,9 @@ class IntegerSumAccumulator : public Accumulator {
  public:
   explicit IntegerSumAccumulator(bool mean) : mean_(mean) {}
   int64_t BytesPerGroup() const override { return sizeof(State); }
-  void Resize(int64_t num_groups) override { states_.resize(static_cast<size_t>(num_groups)); }
+  void Resize(int64_t num_groups) override { states_.Resize(num_groups); }
   Status Add(const ArrayPtr& values, const GroupedRows& rows) override {
-    return VisitNumbers(*values, rows, [this](size_t group, auto value) {
+    return VisitNumbers(*values, rows, [this](int32_t group, auto value) {
       states_[group].sum += static_cast<Int128>(value);
       ++states_[group].count;
     });
@@ -157,7 +158,9 @@ class IntegerSumAccumulator : public Accumulator {
 
   Result<ArrayPtr> FinishMean() const {
     arrow::DoubleBuilder builder;
-    for (const State& state : states_) {
+    GNOMON_RETURN_NOT_OK(builder.Reserve(states_.size()));
+    for (int64_t group = 0; group < states_.size(); ++group) {
+      const State& state = states_[group];
       if (state.count == 0) {
         GNOMON_RETURN_NOT_OK(builder.AppendNull());
       } else {
@@ -170,7 +173,9 @@ class IntegerSumAccumulator : public Accumulator {
 
   Result<ArrayPtr> FinishSum() const {
     arrow::Int64Builder builder;
-    for (const State& state : states_) {
+    GNOMON_RETURN_NOT_OK(builder.Reserve(states_.size()));
+    for (int64_t group = 0; group < states_.size(); ++group) {
+      const State& state = states_[group];
       if (state.sum > std::numeric_limits<int64_t>::max() ||
           state.sum < std::numeric_limits<int64_t>::min()) {
         return MakeError(ErrorKind::kUser, "a sum is beyond what int64 holds", {},
@@ -183,16 +188,16 @@ class IntegerSumAccumulator : public Accumulator {
   }
 
   const bool mean_;
-  std::vector<State> states_;
+  GroupStates<State> states_;
 };
 
 class VarianceAccumulator : public Accumulator {
  public:
   VarianceAccumulator(bool root, int64_t ddof) : root_(root), ddof_(ddof) {}
   int64_t BytesPerGroup() const override { return sizeof(pit::ExactVariance); }
-  void Resize(int64_t num_groups) override { states_.resize(static_cast<size_t>(num_groups)); }
+  void Resize(int64_t num_groups) override { states_.Resize(num_groups); }
   Status Add(const ArrayPtr& values, const GroupedRows& rows) override {
-    return VisitNumbers(*values, rows, [this](size_t group, auto value) {
+    return VisitNumbers(*values, rows, [this](int32_t group, auto value) {
       if constexpr (std::is_floating_point_v<decltype(value)>) {
         states_[group].Add(static_cast<double>(value));
       } else if (std::in_range<int64_t>(
@@ -206,7 +211,9 @@ class VarianceAccumulator : public Accumulator {
   }
   Result<ArrayPtr> Finish() override {
     arrow::DoubleBuilder builder;
-    for (const pit::ExactVariance& state : states_) {
+    GNOMON_RETURN_NOT_OK(builder.Reserve(states_.size()));
+    for (int64_t group = 0; group < states_.size(); ++group) {
+      const pit::ExactVariance& state = states_[group];
       if (state.count() <= ddof_) {
         GNOMON_RETURN_NOT_OK(builder.AppendNull());
       } else {
@@ -220,7 +227,7 @@ class VarianceAccumulator : public Accumulator {
  private:
   const bool root_;
   const int64_t ddof_;
-  std::vector<pit::ExactVariance> states_;
+  GroupStates<pit::ExactVariance> states_;
 };
 
 class DistinctAccumulator : public Accumulator {

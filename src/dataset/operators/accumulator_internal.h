@@ -48,6 +48,30 @@ std::unique_ptr<Accumulator> MakeEndAccumulator(const std::shared_ptr<arrow::Dat
 std::unique_ptr<Accumulator> MakeExtremeAccumulator(const std::shared_ptr<arrow::DataType>& type,
                                                     bool greatest);
 
+/// A state for each group, in pages that stay where they are: what is held is what the groups take
+/// and at most a page more.
+template <typename State>
+class GroupStates {
+ public:
+  int64_t size() const { return size_; }
+  /// New states are State(). Never shrinks.
+  void Resize(int64_t num_groups) {
+    size_ = num_groups;
+    while (static_cast<int64_t>(pages_.size()) * kPage < num_groups)
+      pages_.push_back(std::make_unique<State[]>(static_cast<size_t>(kPage)));
+  }
+  State& operator[](int64_t group) { return Page(group)[Place(group)]; }
+  const State& operator[](int64_t group) const { return Page(group)[Place(group)]; }
+
+ private:
+  static constexpr int64_t kPage = 256;
+  State* Page(int64_t group) const { return pages_[static_cast<size_t>(group / kPage)].get(); }
+  static size_t Place(int64_t group) { return static_cast<size_t>(group % kPage); }
+
+  std::vector<std::unique_ptr<State[]>> pages_;
+  int64_t size_ = 0;
+};
+
 /// The values of one row for each group, taken when they were seen. Any type. Values that were
 /// replaced are let go now and then.
 class PickedValues {

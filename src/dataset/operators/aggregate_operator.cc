@@ -255,7 +255,7 @@ class AggregateOperator : public Operator {
     std::vector<std::unique_ptr<BatchSource>> sources;
     for (const auto& shard : shards_) {
       if (spilled) {
-        GNOMON_RETURN_NOT_OK(Spill(shard.get()));
+        GNOMON_RETURN_NOT_OK(WriteGroups(shard.get()));
       } else {
         GNOMON_ASSIGN_OR_RETURN(auto groups, shard->TakeGroups());
         shard->AddStatsTo(stats());
@@ -266,6 +266,7 @@ class AggregateOperator : public Operator {
       }
     }
     if (spilled) {
+      for (const auto& shard : shards_) GNOMON_RETURN_NOT_OK(AggregateAside(shard.get()));
       shards_.clear();
       GNOMON_ASSIGN_OR_RETURN(groups_, runs_->Merge(nullptr));
     } else if (sources.size() == 1) {
@@ -318,14 +319,20 @@ class AggregateOperator : public Operator {
     return Status::OK();
   }
 
-  /// Writes the groups of a shard as a run, then those of its partitions.
-  Status Spill(Shard* shard) {
-    GNOMON_ASSIGN_OR_RETURN(const auto groups, shard->TakeGroups());
-    MemorySource source({groups});
-    GNOMON_RETURN_NOT_OK(runs_->Add(&source));
+  /// Writes the groups of a shard as a run, so that its memory is there for others.
+  Status WriteGroups(Shard* shard) {
+    {
+      GNOMON_ASSIGN_OR_RETURN(auto groups, shard->TakeGroups());
+      MemorySource source({std::move(groups)});
+      GNOMON_RETURN_NOT_OK(runs_->Add(&source));
+    }
     shard->FreeMemory();
+    return shard->aside() == nullptr ? Status::OK() : shard->aside()->FlushAll();
+  }
+
+  /// Writes the groups of a shard's partitions as runs.
+  Status AggregateAside(Shard* shard) {
     PartitionWriter* aside = shard->aside();
-    if (aside != nullptr) GNOMON_RETURN_NOT_OK(aside->FlushAll());
     for (int i = 0; aside != nullptr && i < kNumPartitions; ++i) {
       if (aside->rows(i) == 0) continue;
       Shard below(plan_, shard->level() + 1);
@@ -339,7 +346,8 @@ class AggregateOperator : public Operator {
                                 EncodeBatch(plan_, std::move(batch), below.level()));
         GNOMON_RETURN_NOT_OK(below.Consume(encoded, 0, 1));
       }
-      GNOMON_RETURN_NOT_OK(Spill(&below));
+      GNOMON_RETURN_NOT_OK(WriteGroups(&below));
+      GNOMON_RETURN_NOT_OK(AggregateAside(&below));
       aside->Drop(i);
     }
     shard->AddStatsTo(stats());

@@ -62,8 +62,8 @@ class JoinOperator : public Operator {
   }
 
   Status JoinSpilled(std::vector<BatchPtr> right_batches) {
-    NumberedSource right(std::move(right_batches), right_.get());
-    NumberedSource left({}, left_.get());
+    NumberedSource right(context(), std::move(right_batches), right_.get());
+    NumberedSource left(context(), {}, left_.get());
     GNOMON_RETURN_NOT_OK(JoinPartitioned(&left, &right, 0));
     if (runs_.empty()) {
       output_ = std::make_unique<MemorySource>(std::vector<BatchPtr>());

@@ -37,7 +37,7 @@ JoinPlan::JoinPlan(const Environment& of, const Plan& plan, bool with_positions)
 Result<bool> JoinTable::TryAdd(const BatchPtr& batch) {
   GNOMON_ASSIGN_OR_RETURN(const auto keys, KeyEncoder(plan_.right_keys).Encode(*batch));
   GNOMON_ASSIGN_OR_RETURN(const int64_t batch_bytes, BatchBytes(*batch));
-  constexpr int64_t kBytesPerRow = 4 * sizeof(int64_t) + 32;
+  constexpr int64_t kBytesPerRow = 8 * sizeof(int64_t) + 32;
   const int64_t bytes = batch_bytes + 2 * keys.ByteSize() + batch->num_rows() * kBytesPerRow;
   if (!reservation_.TryGrow(bytes) && !batches_.empty()) return false;
   batches_.push_back(batch);

@@ -9,28 +9,38 @@
 #include "dataset/operators/operator_internal.h"
 
 /// Rows that were read already, then those that are not: what an operator begins anew with when
-/// memory has refused.
+/// memory has refused. The former stay reserved until they are given out, as far as memory grants.
 namespace gnomon::dataset::internal {
 
 class ContinuedSource : public BatchSource {
  public:
-  ContinuedSource(std::vector<BatchPtr> first, BatchSource* rest)
-      : first_(std::move(first)), rest_(rest) {}
+  ContinuedSource(const Context& context, std::vector<BatchPtr> first, BatchSource* rest)
+      : reservation_(context.memory), first_(std::move(first)), rest_(rest) {
+    for (const BatchPtr& batch : first_)
+      static_cast<void>(reservation_.TryGrow(BatchBytes(*batch).ValueOr(0)));
+  }
   Result<BatchPtr> Next() override {
-    GNOMON_ASSIGN_OR_RETURN(auto batch, first_.Next());
-    return batch != nullptr ? batch : rest_->Next();
+    if (next_ == first_.size()) {
+      reservation_.Clear();
+      return rest_->Next();
+    }
+    BatchPtr batch = std::move(first_[next_++]);
+    reservation_.Shrink(BatchBytes(*batch).ValueOr(0));
+    return batch;
   }
 
  private:
-  MemorySource first_;
+  MemoryReservation reservation_;
+  std::vector<BatchPtr> first_;
+  size_t next_ = 0;
   BatchSource* const rest_;
 };
 
 /// The same with the position of each row as a last column, `__position`.
 class NumberedSource : public BatchSource {
  public:
-  NumberedSource(std::vector<BatchPtr> first, BatchSource* rest)
-      : source_(std::move(first), rest) {}
+  NumberedSource(const Context& context, std::vector<BatchPtr> first, BatchSource* rest)
+      : source_(context, std::move(first), rest) {}
   Result<BatchPtr> Next() override {
     GNOMON_ASSIGN_OR_RETURN(const auto batch, source_.Next());
     if (batch == nullptr) return nullptr;

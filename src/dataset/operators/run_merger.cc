@@ -10,6 +10,8 @@ namespace gnomon::dataset::internal {
 namespace {
 
 constexpr size_t kFanIn = 32;
+/// Rows of a source whose keys are encoded at a time: there are many sources.
+constexpr int64_t kKeyRows = 1024;
 
 }  // namespace
 
@@ -18,8 +20,11 @@ struct RunMerger::Cursor {
   size_t order;
   BatchPtr batch = nullptr;
   EncodedKeys keys = {};
+  int64_t keys_begin = 0;  ///< the row of `batch` that `keys` begins with
   int64_t row = 0;
   int64_t block_begin = -1;  ///< of `batch` in the blocks of this output; -1: not among them
+
+  std::string_view Key() const { return keys[row - keys_begin]; }
 };
 
 RunMerger::RunMerger(const Environment& environment, SchemaPtr schema, KeyEncoder encoder,
@@ -35,20 +40,27 @@ RunMerger::RunMerger(const Environment& environment, SchemaPtr schema, KeyEncode
 
 RunMerger::~RunMerger() = default;
 
+Status RunMerger::EncodeKeys(Cursor* cursor) {
+  cursor->keys_begin = cursor->row;
+  return encoder_.Encode(*cursor->batch->Slice(cursor->row, kKeyRows)).Value(&cursor->keys);
+}
+
+Status RunMerger::Advance(Cursor* cursor) {
+  if (++cursor->row == cursor->batch->num_rows()) return Load(cursor);
+  return cursor->row == cursor->keys_begin + kKeyRows ? EncodeKeys(cursor) : Status::OK();
+}
+
 Status RunMerger::Load(Cursor* cursor) {
   do {
     GNOMON_ASSIGN_OR_RETURN(cursor->batch, cursor->source->Next());
   } while (cursor->batch != nullptr && cursor->batch->num_rows() == 0);
   cursor->row = 0;
   cursor->block_begin = -1;
-  if (cursor->batch != nullptr) {
-    GNOMON_ASSIGN_OR_RETURN(cursor->keys, encoder_.Encode(*cursor->batch));
-  }
-  return Status::OK();
+  return cursor->batch == nullptr ? Status::OK() : EncodeKeys(cursor);
 }
 
 bool RunMerger::IsBefore(const Cursor& left, const Cursor& right) const {
-  const int order = left.keys[left.row].compare(right.keys[right.row]);
+  const int order = left.Key().compare(right.Key());
   return order != 0 ? order < 0 : left.order < right.order;
 }
 
@@ -85,8 +97,8 @@ Result<BatchPtr> RunMerger::Next() {
       blocks_.push_back(first.batch);
       block_rows_ += first.batch->num_rows();
     }
-    picks.push_back(first.block_begin + first.row++);
-    if (first.row == first.batch->num_rows()) GNOMON_RETURN_NOT_OK(Load(&first));
+    picks.push_back(first.block_begin + first.row);
+    GNOMON_RETURN_NOT_OK(Advance(&first));
     if (first.batch == nullptr) {
       heap_[0] = heap_.back();
       heap_.pop_back();
@@ -104,7 +116,10 @@ Result<std::unique_ptr<SpilledRun>> RunStack::Write(BatchSource* sorted) {
   while (true) {
     GNOMON_RETURN_NOT_OK(environment_.context.Check());
     GNOMON_ASSIGN_OR_RETURN(const auto batch, sorted->Next());
-    if (batch == nullptr) return run;
+    if (batch == nullptr) {
+      GNOMON_RETURN_NOT_OK(run->EndWriting());
+      return run;
+    }
     GNOMON_ASSIGN_OR_RETURN(const int64_t bytes, BatchBytes(*batch));
     const int64_t rows = SpillBatchRows(environment_, bytes, batch->num_rows());
     for (int64_t row = 0; row < batch->num_rows(); row += rows)

@@ -23,6 +23,8 @@ class RunMerger : public BatchSource {
  private:
   struct Cursor;
   Status Load(Cursor* cursor);
+  Status Advance(Cursor* cursor);
+  Status EncodeKeys(Cursor* cursor);
   bool IsBefore(const Cursor& left, const Cursor& right) const;
   void SiftDown(size_t place);
 

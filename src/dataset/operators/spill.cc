@@ -78,6 +78,8 @@ Status SpilledRun::Explained(const Status& status) const { return ExplainSpill(s
 
 Status SpilledRun::Write(const arrow::RecordBatch& batch) { return Explained(file_.Write(batch)); }
 
+Status SpilledRun::EndWriting() { return Explained(file_.EndWriting()); }
+
 Result<std::unique_ptr<BatchSource>> SpilledRun::Read() {
   auto reader = file_.Read();
   GNOMON_RETURN_NOT_OK(Explained(reader.status()));
@@ -163,6 +165,7 @@ Status PartitionWriter::Flush(Partition* partition) {
 Status PartitionWriter::FlushAll() {
   for (Partition& partition : partitions_) {
     if (!partition.pieces.empty()) GNOMON_RETURN_NOT_OK(Flush(&partition));
+    if (partition.run != nullptr) GNOMON_RETURN_NOT_OK(partition.run->EndWriting());
   }
   return Status::OK();
 }

@@ -21,6 +21,8 @@ class SpilledRun {
   static Result<std::unique_ptr<SpilledRun>> Create(const Environment& environment,
                                                     const SchemaPtr& schema, OperatorStats* stats);
   Status Write(const arrow::RecordBatch& batch);
+  /// Lets go of what writing needs.
+  Status EndWriting();
   /// From the first batch on. Batches lie in the mapped file.
   Result<std::unique_ptr<BatchSource>> Read();
   int64_t rows() const { return file_.rows(); }
@@ -40,7 +42,7 @@ class SpilledRun {
 int64_t SpillBatchRows(const Environment& environment, int64_t bytes, int64_t rows);
 
 /// Deals rows out to partitions, each in input order. Partitions are kept in memory as far as it is
-/// granted, then in one run each; at most 4 KiB of each beyond that.
+/// granted, then in one run each; at most 4 KiB of each beyond that, and what SpillFile needs.
 class PartitionWriter {
  public:
   PartitionWriter(const Environment& environment, SchemaPtr schema, int num_partitions,
@@ -52,7 +54,8 @@ class PartitionWriter {
   /// FlushAll. Rows with a null in the key meet nothing: any partition will do, or they are left
   /// out.
   Status AddAll(BatchSource* input, const KeyEncoder& keys, bool null_keys, int level);
-  /// Moves what is in memory to files, so that its memory is there for reading one partition.
+  /// Once, when all rows were added: moves what is in memory to files, so that its memory is there
+  /// for reading one partition.
   Status FlushAll();
   int num_partitions() const { return static_cast<int>(partitions_.size()); }
   int64_t rows(int partition) const;

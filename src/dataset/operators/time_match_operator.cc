@@ -103,8 +103,8 @@ class TimeMatchOperator : public Operator {
 
   Status MatchSpilled(std::vector<BatchPtr> left_batches, std::vector<BatchPtr> right_batches) {
     spilled_ = true;
-    NumberedSource left(std::move(left_batches), left_.get());
-    ContinuedSource right(std::move(right_batches), right_.get());
+    NumberedSource left(context(), std::move(left_batches), left_.get());
+    ContinuedSource right(context(), std::move(right_batches), right_.get());
     GNOMON_RETURN_NOT_OK(MatchPartitioned(&left, &right, 0));
     if (runs_.empty()) {
       output_ = std::make_unique<MemorySource>(std::vector<BatchPtr>());

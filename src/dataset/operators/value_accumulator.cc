@@ -62,7 +62,7 @@ class ExtremeAccumulator : public Accumulator {
   int64_t BytesPerGroup() const override { return sizeof(State) + 4 * sizeof(int64_t); }
   void Resize(int64_t num_groups) override {
     values_.Resize(num_groups);
-    states_.resize(static_cast<size_t>(num_groups));
+    states_.Resize(num_groups);
   }
   Status Add(const ArrayPtr& values, const GroupedRows& rows) override {
     const auto batch = arrow::RecordBatch::Make(arrow::schema({arrow::field("value", type_)}),
@@ -73,7 +73,7 @@ class ExtremeAccumulator : public Accumulator {
     for (size_t i = 0; i < rows.rows.size(); ++i) {
       const int64_t row = rows.rows[i];
       if (keys.HasNull(row)) continue;
-      State& state = states_[static_cast<size_t>(rows.groups[i])];
+      State& state = states_[rows.groups[i]];
       const bool is_nan = IsNan(*values, row);
       if (state.has_value && !IsBetter(keys[row], is_nan, state)) continue;
       if (state.place < 0) {
@@ -87,7 +87,7 @@ class ExtremeAccumulator : public Accumulator {
       state.has_value = true;
       state.is_nan = is_nan;
     }
-    for (const int32_t group : groups) states_[static_cast<size_t>(group)].place = -1;
+    for (const int32_t group : groups) states_[group].place = -1;
     return values_.Take(values, taken, groups);
   }
   Result<ArrayPtr> Finish() override {
@@ -134,7 +134,7 @@ class ExtremeAccumulator : public Accumulator {
   const bool greatest_;
   const std::shared_ptr<arrow::DataType> type_;
   PickedValues values_;
-  std::vector<State> states_;
+  GroupStates<State> states_;
 };
 
 }  // namespace
