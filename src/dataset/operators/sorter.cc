@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <span>
+#include <string_view>
 
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
@@ -9,7 +12,7 @@
 
 namespace gnomon::dataset::internal {
 
-/// A row: the first bytes of its key decide most comparisons.
+/// A row: the first bytes of its key that are not those of all keys decide most comparisons.
 struct ExternalSorter::Entry {
   uint64_t prefix;
   uint32_t batch;
@@ -24,6 +27,20 @@ uint64_t PrefixOf(std::string_view key) {
     prefix = prefix << 8 | (i < key.size() ? static_cast<uint8_t>(key[i]) : 0U);
   }
   return prefix;
+}
+
+/// How many bytes all keys begin with.
+size_t CommonBytes(std::span<const EncodedKeys> keys) {
+  std::optional<std::string_view> common;
+  for (const EncodedKeys& batch : keys) {
+    for (int64_t row = 0; row < batch.size(); ++row) {
+      const std::string_view key = batch[row];
+      if (!common) common = key;
+      const auto end = std::ranges::mismatch(*common, key).in1;
+      common = common->substr(0, static_cast<size_t>(end - common->begin()));
+    }
+  }
+  return common ? common->size() : 0;
 }
 
 /// Sorts pieces side by side, then merges neighbours until one piece is left.
@@ -97,7 +114,9 @@ ExternalSorter::ExternalSorter(const Environment& environment, SchemaPtr schema,
 Status ExternalSorter::Add(const BatchPtr& batch) {
   GNOMON_ASSIGN_OR_RETURN(auto keys, encoder_.Encode(*batch));
   GNOMON_ASSIGN_OR_RETURN(const int64_t batch_bytes, BatchBytes(*batch));
-  const auto entry_bytes = static_cast<int64_t>(sizeof(Entry) + sizeof(int64_t));
+  // Merging two sorted halves takes up to half as many entries.
+  const auto entry_bytes =
+      static_cast<int64_t>(sizeof(Entry) + sizeof(Entry) / 2 + sizeof(int64_t));
   const int64_t bytes = batch_bytes + keys.ByteSize() + batch->num_rows() * entry_bytes;
   if (!reservation_.TryGrow(bytes)) {
     if (rows_ > 0) GNOMON_RETURN_NOT_OK(SpillBuffer());
@@ -116,10 +135,11 @@ Status ExternalSorter::Add(const BatchPtr& batch) {
 Result<std::vector<ExternalSorter::Entry>> ExternalSorter::SortEntries() const {
   std::vector<Entry> entries;
   entries.reserve(static_cast<size_t>(rows_));
+  const size_t common = CommonBytes(keys_);
   for (size_t batch = 0; batch < batches_.size(); ++batch) {
     for (int64_t row = 0; row < batches_[batch]->num_rows(); ++row) {
-      entries.push_back(
-          {PrefixOf(keys_[batch][row]), static_cast<uint32_t>(batch), static_cast<uint32_t>(row)});
+      entries.push_back({PrefixOf(keys_[batch][row].substr(common)), static_cast<uint32_t>(batch),
+                         static_cast<uint32_t>(row)});
     }
   }
   const auto is_before = [this](const Entry& left, const Entry& right) {
