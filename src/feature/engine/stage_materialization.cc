@@ -156,6 +156,27 @@ std::shared_ptr<const dataset::ExternalSink> SinkOfWorkers() {
       {});
 }
 
+/// `rows` with the write into the online store on top.
+Result<Plan> WriteOf(const Definitions& definitions, const std::string& project,
+                     const ViewInterval& interval, Plan rows,
+                     std::shared_ptr<const dataset::ExternalSink> sink,
+                     const MaterializationOptions& options, const StageMaterialization& stages) {
+  const FeatureView& view = *interval.view;
+  GNOMON_ASSIGN_OR_RETURN(const SinkColumns columns, ColumnsOf(definitions, view));
+  GNOMON_ASSIGN_OR_RETURN(
+      std::string parameters,
+      OnlineSinkParameters(definitions, project, view, columns.rows, interval.end, options));
+  return MakeNode(
+      dataset::ExternalWriteSpec{.sink = kOnlineSink,
+                                 .parameters = std::move(parameters),
+                                 .keys = columns.keys,
+                                 .num_partitions = stages.write_partitions,
+                                 .description = Concat("feature view ", Quoted(view.name)),
+                                 .writer = std::move(sink),
+                                 .commits = std::make_shared<Commits>(options.after_commit)},
+      {std::move(rows)});
+}
+
 /// A journal belongs to a plan and to how it is cut.
 Result<std::string> JournalFor(const Plan& plan, const StageMaterialization& stages,
                                const dataset::DistributionOptions& distribution) {
@@ -219,18 +240,7 @@ Result<Plan> LowerMaterialization(const Context& context, const Definitions& def
   if (!view.is_window()) {
     GNOMON_ASSIGN_OR_RETURN(rows, Newest(columns, interval, std::move(rows)));
   }
-  GNOMON_ASSIGN_OR_RETURN(
-      std::string parameters,
-      OnlineSinkParameters(definitions, project, view, columns.rows, interval.end, options));
-  return MakeNode(
-      dataset::ExternalWriteSpec{.sink = kOnlineSink,
-                                 .parameters = std::move(parameters),
-                                 .keys = columns.keys,
-                                 .num_partitions = stages.write_partitions,
-                                 .description = Concat("feature view ", Quoted(view.name)),
-                                 .writer = std::move(sink),
-                                 .commits = std::make_shared<Commits>(options.after_commit)},
-      {std::move(rows)});
+  return WriteOf(definitions, project, interval, std::move(rows), std::move(sink), options, stages);
 }
 
 Result<MaterializationResult> MaterializeByStages(
@@ -244,24 +254,22 @@ Result<MaterializationResult> MaterializeByStages(
   return RunStages(context, backend, definitions, interval, offline, lowered, options, stages);
 }
 
-Status CheckStages(const Context& context, const Definitions& definitions,
-                   const std::string& project, const ViewInterval& interval,
-                   const OfflineStore& offline, const StageMaterialization& stages) {
-  const Status lowered = LowerMaterialization(context, definitions, project, interval, offline,
-                                              SinkOfWorkers(), {}, stages)
-                             .status();
-  if (lowered.ok()) return lowered;
-  GNOMON_RETURN_NOT_OK(context.Check());
-  return Error(ErrorKind::kUnsupported, lowered.message());
+Result<LoweredRows> LowerRowsToWrite(const Context& context, const Definitions& definitions,
+                                     const std::string& project, const ViewInterval& interval,
+                                     const OfflineStore& offline,
+                                     const StageMaterialization& stages) {
+  GNOMON_ASSIGN_OR_RETURN(const Plan lowered,
+                          LowerMaterialization(context, definitions, project, interval, offline,
+                                               SinkOfWorkers(), {}, stages));
+  return lowered->inputs()[0];
 }
 
 Result<MaterializationResult> MaterializeInProcesses(
     const Context& context, const Definitions& definitions, const std::string& project,
-    const ViewInterval& interval, const OfflineStore& offline,
+    const ViewInterval& interval, const OfflineStore& offline, const LoweredRows& rows,
     const MaterializationOptions& options, const StageMaterialization& stages) {
-  GNOMON_ASSIGN_OR_RETURN(const Plan lowered,
-                          LowerMaterialization(context, definitions, project, interval, offline,
-                                               SinkOfWorkers(), options, stages));
+  GNOMON_ASSIGN_OR_RETURN(const Plan lowered, WriteOf(definitions, project, interval, rows,
+                                                      SinkOfWorkers(), options, stages));
   runtime::StageRegistry registry;
   GNOMON_RETURN_NOT_OK(dataset::RegisterPlanStages(registry, nullptr));
   std::map<std::string, Secret> access = dataset::AccessForWorkers();

@@ -52,17 +52,22 @@ Result<MaterializationResult> MaterializeByStages(
     std::shared_ptr<const dataset::ExternalSink> sink, const MaterializationOptions& options,
     const StageMaterialization& stages);
 
-/// kUnsupported, with the reason, for what LowerMaterialization refuses: MaterializeView then does
-/// it, or says what is wrong. Looks at the sources' schemas; reads and writes nothing.
-Status CheckStages(const Context& context, const Definitions& definitions,
-                   const std::string& project, const ViewInterval& interval,
-                   const OfflineStore& offline, const StageMaterialization& stages);
+/// What a materialization writes, as a plan. Null: none.
+using LoweredRows = dataset::Plan;
 
-/// MaterializeByStages in worker processes of this machine that live as long as the call. The
-/// online store's password reaches them through their sockets only.
+/// The rows of LowerMaterialization's plan, without the write. MaterializeView does what it
+/// refuses, or says what is wrong. Looks at the sources' schemas and files; reads and writes
+/// nothing. With a source in a database its moment lasts as long as the plan.
+Result<LoweredRows> LowerRowsToWrite(const Context& context, const Definitions& definitions,
+                                     const std::string& project, const ViewInterval& interval,
+                                     const OfflineStore& offline,
+                                     const StageMaterialization& stages);
+
+/// MaterializeByStages in worker processes of this machine that live as long as the call, of the
+/// rows of LowerRowsToWrite. The online store's password reaches them through their sockets only.
 Result<MaterializationResult> MaterializeInProcesses(
     const Context& context, const Definitions& definitions, const std::string& project,
-    const ViewInterval& interval, const OfflineStore& offline,
+    const ViewInterval& interval, const OfflineStore& offline, const LoweredRows& rows,
     const MaterializationOptions& options, const StageMaterialization& stages);
 
 /// Removes the journals of a materialization: what comes next begins anew.

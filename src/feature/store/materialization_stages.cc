@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "base/log.h"
 #include "base/text.h"
 #include "feature/online/online_access.h"
@@ -13,16 +15,16 @@ StageMaterialization StagesOf(const RepositoryConfig& config, const std::string&
           .journal = Concat(config.folder, "/data/materializations/", job, "-", view.name)};
 }
 
-bool RunsAsStages(const Context& context, const FeatureStore::Impl& impl,
-                  const Definitions& definitions, const ViewInterval& interval) {
-  if (impl.config.batch_engine.isolation != "process") return false;
-  const Status status = CheckStages(context, definitions, impl.config.project, interval,
-                                    *impl.offline, StagesOf(impl.config, {}, *interval.view));
-  if (status.ok()) return true;
+LoweredRows RowsForStages(const Context& context, const FeatureStore::Impl& impl,
+                          const Definitions& definitions, const ViewInterval& interval) {
+  if (impl.config.batch_engine.isolation != "process") return nullptr;
+  auto rows = LowerRowsToWrite(context, definitions, impl.config.project, interval, *impl.offline,
+                               StagesOf(impl.config, {}, *interval.view));
+  if (rows.ok()) return *std::move(rows);
   LogInfo("feature",
           Concat("feature view ", interval.view->name, " is materialized in this process"),
-          {{"because", status.message()}});
-  return false;
+          {{"because", rows.status().message()}});
+  return nullptr;
 }
 
 }  // namespace gnomon::feature

@@ -14,8 +14,9 @@ namespace gnomon::feature {
 StageMaterialization StagesOf(const RepositoryConfig& config, const std::string& job,
                               const FeatureView& view);
 
-/// Whether it does: with isolation: process, where a plan can say it. Logs why not.
-bool RunsAsStages(const Context& context, const FeatureStore::Impl& impl,
-                  const Definitions& definitions, const ViewInterval& interval);
+/// The rows that it writes as stages: with isolation: process, where a plan can say them. Else
+/// null, and the log says why.
+LoweredRows RowsForStages(const Context& context, const FeatureStore::Impl& impl,
+                          const Definitions& definitions, const ViewInterval& interval);
 
 }  // namespace gnomon::feature

@@ -117,8 +117,9 @@ class JobRun : public MaterializationRun {
     const FeatureView* view;
     ViewInterval interval;
     ViewProgress* progress;
-    std::string source;  ///< FingerprintOf, from before it was read
-    bool as_stages;      ///< in worker processes
+    std::string source;          ///< FingerprintOf, from before it was read
+    bool as_stages = false;      ///< in worker processes
+    LoweredRows rows = nullptr;  ///< of stages, until the first attempt to write them
   };
 
   Status Record(const Context& context) {
@@ -158,14 +159,19 @@ class JobRun : public MaterializationRun {
       GNOMON_ASSIGN_OR_RETURN(const bool done, IsDone(context, view, *progress, source));
       if (done) continue;
       intervals.push_back({&view, progress->interval.start, progress->interval.end});
-      const bool as_stages = RunsAsStages(context, impl_, *definitions_, intervals.back());
-      turns.push_back({&view, intervals.back(), progress, std::move(source), as_stages});
+      turns.push_back({.view = &view,
+                       .interval = intervals.back(),
+                       .progress = progress,
+                       .source = std::move(source)});
     }
     SharedMaterialization rows(context, *definitions_, impl_.config.project, std::move(intervals),
                                *impl_.offline, impl_.config.online_store.value_counts_mb << 20);
     for (size_t place = 0; place < turns.size(); ++place) {
-      const Status status = RunPatiently(context, turns[place], &rows, place);
-      if (!status.ok()) return WithContext(status, Concat("materialize ", turns[place].view->name));
+      Turn& turn = turns[place];
+      turn.rows = RowsForStages(context, impl_, *definitions_, turn.interval);
+      turn.as_stages = turn.rows != nullptr;
+      const Status status = RunPatiently(context, turn, &rows, place);
+      if (!status.ok()) return WithContext(status, Concat("materialize ", turn.view->name));
     }
     return Status::OK();
   }
@@ -232,7 +238,7 @@ class JobRun : public MaterializationRun {
 
   /// Goes on from the last commit when the online store went away during the next one. (What fits
   /// into one request the stores repeat by themselves.)
-  Status RunPatiently(const Context& context, const Turn& turn, SharedMaterialization* views,
+  Status RunPatiently(const Context& context, Turn& turn, SharedMaterialization* views,
                       size_t place) {
     ViewProgress* const progress = turn.progress;
     int64_t most_rows = 0;
@@ -254,7 +260,7 @@ class JobRun : public MaterializationRun {
 
   /// Of a view that runs as stages the order of rows is not known: what is committed is what this
   /// run commits beside what is there.
-  Result<MaterializationResult> Write(const Context& context, const Turn& turn,
+  Result<MaterializationResult> Write(const Context& context, Turn& turn,
                                       SharedMaterialization* views, size_t place,
                                       const MaterializationOptions& options) {
     if (turn.as_stages) {
@@ -262,15 +268,20 @@ class JobRun : public MaterializationRun {
       staged.after_commit = [&](int64_t rows) {
         return options.after_commit(options.committed_rows + rows);
       };
+      const StageMaterialization stages = StagesOf(impl_.config, job_.id, *turn.view);
+      LoweredRows rows = std::exchange(turn.rows, nullptr);
+      if (rows == nullptr) {  // another attempt: the source may have changed
+        GNOMON_ASSIGN_OR_RETURN(rows, LowerRowsToWrite(context, *definitions_, impl_.config.project,
+                                                       turn.interval, *impl_.offline, stages));
+      }
       return MaterializeInProcesses(context, *definitions_, impl_.config.project, turn.interval,
-                                    *impl_.offline, staged,
-                                    StagesOf(impl_.config, job_.id, *turn.view));
+                                    *impl_.offline, rows, staged, stages);
     }
     return views->Write(place, *impl_.online, options);
   }
 
-  Status RunView(const Context& context, const Turn& turn, SharedMaterialization* views,
-                 size_t place, MaterializationFailure* failure) {
+  Status RunView(const Context& context, Turn& turn, SharedMaterialization* views, size_t place,
+                 MaterializationFailure* failure) {
     const FeatureView& view = *turn.view;
     ViewProgress* const progress = turn.progress;
     const MaterializationOptions options = {
