@@ -25,6 +25,12 @@ struct OnlineStoreTraits {
 /// each time.
 void CheckOnlineStore(const OpenStore& open, const OnlineStoreTraits& traits = {});
 
+/// Parts of it; `store` is one that `open` gave.
+void CheckOnlineStoreTables(OnlineStore& store, const OpenStore& open,
+                            const OnlineStoreTraits& traits);
+void CheckOnlineStoreThreads(OnlineStore& store, const OpenStore& open,
+                             const OnlineStoreTraits& traits);
+
 /// The bytes of an entity with one text as its key: Feast's version 3, made once.
 std::string_view SuiteKey(std::string_view name);
 
