@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "dataset/asof/asof_join.h"
 #include "dataset/asof/asof_samples.h"
+#include "table/forwarding_table_test.h"
 #include "tests/support/table.h"
 #include "tests/support/temporary.h"
 
@@ -126,36 +127,18 @@ TEST_CASE("random joins equal the brute force by every strategy, setting, limit 
   CHECK(paths.refused < 375);
 }
 
-/// Counts the scans of each partition.
-class CountedTable : public PartitionedTable {
+/// Counts the scans of its partitions and leaves none of them out.
+class CountedTable : public table::ForwardingTable {
  public:
-  explicit CountedTable(std::shared_ptr<const PartitionedTable> table) : table_(std::move(table)) {}
-  const std::string& name() const override { return table_->name(); }
-  const std::shared_ptr<arrow::Schema>& schema() const override { return table_->schema(); }
-  int64_t num_partitions() const override { return table_->num_partitions(); }
-  int64_t num_rows(int64_t partition) const override { return table_->num_rows(partition); }
-  int64_t NumBytes(int64_t partition, const std::vector<int>& columns) const override {
-    return table_->NumBytes(partition, columns);
-  }
-  bool reads_columns_apart(int64_t partition) const override {
-    return table_->reads_columns_apart(partition);
-  }
+  using ForwardingTable::ForwardingTable;
   bool LiesOutside(int64_t, int, const table::TimeRange&) const override { return false; }
   Result<std::unique_ptr<table::PartitionStream>> Scan(const Context& context, int64_t partition,
                                                        const std::vector<int>& columns,
                                                        int64_t batch_rows) const override {
     ++scans;
-    return table_->Scan(context, partition, columns, batch_rows);
-  }
-  Result<arrow::ArrayVector> Gather(const Context& context, int64_t partition,
-                                    const std::vector<int>& columns,
-                                    std::span<const int64_t> rows) const override {
-    return table_->Gather(context, partition, columns, rows);
+    return ForwardingTable::Scan(context, partition, columns, batch_rows);
   }
   mutable std::atomic<int64_t> scans{0};
-
- private:
-  std::shared_ptr<const PartitionedTable> table_;
 };
 
 TEST_CASE("right tables of one group are read in one pass and joined as if they were alone") {

@@ -12,6 +12,7 @@
 #include "dataset/asof/asof_join.h"
 #include "dataset/asof/asof_samples.h"
 #include "table/file.h"
+#include "table/forwarding_table_test.h"
 #include "tests/support/table.h"
 #include "tests/support/temporary.h"
 
@@ -59,38 +60,18 @@ std::shared_ptr<arrow::Table> Rows(uint64_t seed, int64_t count, bool features) 
 }
 
 /// Adds up the rows between the first and the last of each column that is gathered.
-class CountingTable : public PartitionedTable {
+class CountingTable : public table::ForwardingTable {
  public:
-  explicit CountingTable(std::shared_ptr<const PartitionedTable> table)
-      : table_(std::move(table)) {}
-  const std::string& name() const override { return table_->name(); }
-  const std::shared_ptr<arrow::Schema>& schema() const override { return table_->schema(); }
-  int64_t num_partitions() const override { return table_->num_partitions(); }
-  int64_t num_rows(int64_t partition) const override { return table_->num_rows(partition); }
-  int64_t NumBytes(int64_t partition, const std::vector<int>& columns) const override {
-    return table_->NumBytes(partition, columns);
-  }
-  bool reads_columns_apart(int64_t partition) const override {
-    return table_->reads_columns_apart(partition);
-  }
-  bool LiesOutside(int64_t partition, int column, const table::TimeRange& range) const override {
-    return table_->LiesOutside(partition, column, range);
-  }
-  Result<std::unique_ptr<table::PartitionStream>> Scan(const Context& context, int64_t partition,
-                                                       const std::vector<int>& columns,
-                                                       int64_t batch_rows) const override {
-    return table_->Scan(context, partition, columns, batch_rows);
-  }
+  using ForwardingTable::ForwardingTable;
   Result<arrow::ArrayVector> Gather(const Context& context, int64_t partition,
                                     const std::vector<int>& columns,
                                     std::span<const int64_t> rows) const override {
     passed_ += static_cast<int64_t>(columns.size()) * (rows.back() - rows.front() + 1);
-    return table_->Gather(context, partition, columns, rows);
+    return ForwardingTable::Gather(context, partition, columns, rows);
   }
   int64_t passed() const { return passed_; }
 
  private:
-  const std::shared_ptr<const PartitionedTable> table_;
   mutable std::atomic<int64_t> passed_ = 0;
 };
 
