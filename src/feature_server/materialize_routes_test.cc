@@ -2,9 +2,11 @@
 #include <mutex>
 #include <thread>
 
+#include "base/clock.h"
 #include "feature_server/materialization_queue_internal.h"
 #include "feature_server/server_fixture_test.h"
 #include "feature_server/store_health_internal.h"
+#include "tests/support/process.h"
 
 namespace gnomon::feature_server {
 namespace {
@@ -31,12 +33,12 @@ json TripsOfTwo(Fixture& fixture) {
 
 /// The state of a job once it has ended.
 feature::JobState EndOf(const Fixture& fixture, const net::HttpReply& reply) {
-  for (int i = 0; i < 2000; ++i) {
+  const double end = MonotonicSeconds() + 60 * test::TimeScale();
+  for (;;) {
     const feature::JobState state = JobOf(fixture, reply).state;
-    if (state != feature::JobState::kRunning) return state;
+    if (state != feature::JobState::kRunning || MonotonicSeconds() > end) return state;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  return feature::JobState::kRunning;
 }
 
 /// A job of another process stands in the way of the view `latest`.
