@@ -10,7 +10,6 @@
 #include "expr/expression.h"
 #include "table/column.h"
 #include "table/file_system.h"
-#include "table/object_folder.h"
 #include "table/wider_type.h"
 
 /// Nodes that look at many rows: join, aggregate, sort, repartition, union, write.
@@ -235,7 +234,12 @@ SchemaResult CheckSpec(WriteSpec* spec, const std::vector<Plan>& inputs) {
   if (spec->rows_per_file < 0 || spec->first_file < 0)
     return Error(ErrorKind::kUser, "rows_per_file or first_file is negative");
   const bool is_folder = !spec->partition_by.empty() || spec->rows_per_file > 0;
-  if (table::IsObjectPath(spec->path)) GNOMON_RETURN_NOT_OK(table::CheckObjectPath(spec->path));
+  if (is_folder && table::IsObjectPath(spec->path)) {
+    return MakeError(
+        ErrorKind::kUnsupported,
+        Concat("a folder of objects cannot take another's place at once: ", spec->path), {},
+        "write one object without partition_by, or a local folder and copy it");
+  }
   const arrow::Schema& input = *inputs[0]->schema();
   GNOMON_RETURN_NOT_OK(CheckKeys(input, spec->partition_by, KeyUse::kJoin));
   for (const std::string& name : spec->partition_by) {
