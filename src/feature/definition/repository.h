@@ -114,7 +114,7 @@ struct RepositoryConfig {
   std::string models = "models";     ///< the model repository's folder, absolute after loading
   int entity_key_serialization_version = 3;
   /// materialization.online_write_batch_size: entity rows that become visible together.
-  int64_t rows_per_commit = 250'000;
+  int64_t rows_per_commit = 1'000'000;
   int64_t memory_limit = 0;  ///< bytes; 0: 60 % of the machine's or cgroup's memory
 };
 

@@ -182,7 +182,7 @@ TEST_CASE("a registry is a path or a mapping") {
 }
 
 TEST_CASE("materialization says how many rows are written together") {
-  CHECK(ValueOf(Parse("project: p")).rows_per_commit == 250'000);
+  CHECK(ValueOf(Parse("project: p")).rows_per_commit == 1'000'000);
   CHECK(ValueOf(Parse("project: p\nmaterialization: {online_write_batch_size: 10}"))
             .rows_per_commit == 10);
   CHECK_ERROR(Parse("project: p\nmaterialization: {online_write_batch_size: 0}"), ErrorKind::kUser,

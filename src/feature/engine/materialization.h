@@ -29,7 +29,7 @@ struct MaterializationOptions {
   int64_t value_count_bytes = kValueCountBytes;
   /// After so many rows (whole batches) what is written is committed: bounds the transaction and
   /// what a stopped run has to write again.
-  int64_t rows_per_commit = 250'000;
+  int64_t rows_per_commit = 1'000'000;
   /// Rows at the beginning that an earlier run has committed. They come in an order that depends on
   /// view, interval and source alone, so they are the same when the source is.
   int64_t committed_rows = 0;

@@ -16,6 +16,10 @@ namespace {
 
 constexpr size_t kRowsBetweenChecks = 16 * 1024;
 
+constexpr size_t kPartBytes = size_t{4} << 20;
+/// Room that an open part has for one more row; a longer row makes its part larger.
+constexpr size_t kRowRoom = size_t{16} << 10;
+
 /// The rest of a limited budget is for those who make the rows.
 constexpr int64_t kShareOfBudget = 4;
 
@@ -48,34 +52,50 @@ Result<PackedWriter> PackedWriter::Make(const OnlineTable& table, int64_t id,
   return PackedWriter(table.schema, std::move(codec), std::move(upsert));
 }
 
+std::string& PackedWriter::OpenPart() {
+  if (!parts_.empty() && parts_.back().size() + kRowRoom <= kPartBytes) return parts_.back();
+  if (!parts_.empty()) closed_bytes_ += parts_.back().capacity();
+  std::string& part = parts_.emplace_back();
+  // The first grows with its rows: most writes have few.
+  if (parts_.size() > 1) part.reserve(kPartBytes);
+  return part;
+}
+
 Status PackedWriter::Write(const Context& context, const OnlineRows& rows) {
   GNOMON_RETURN_NOT_OK(CheckShape(rows, *schema_));
   for (size_t row = 0; row < rows.keys.size(); ++row) {
-    Row added{.rank = 0,
-              .place = bytes_.size(),
-              .key_bytes = static_cast<uint32_t>(rows.keys[row].size()),
-              .value_bytes = 0,
-              .event_time = rows.event_times[row],
-              .created_time = rows.created_times[row]};
-    bytes_.append(rows.keys[row]);
-    const size_t value = bytes_.size();
-    GNOMON_RETURN_NOT_OK(codec_.Encode(*rows.values, static_cast<int64_t>(row), &bytes_));
-    const size_t length = bytes_.size() - value;
+    std::string& part = OpenPart();
+    const size_t place = part.size();
+    part.append(rows.keys[row]);
+    const size_t value = part.size();
+    GNOMON_RETURN_NOT_OK(codec_.Encode(*rows.values, static_cast<int64_t>(row), &part));
+    const size_t length = part.size() - value;
     if (length > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
       return MakeError(ErrorKind::kExhausted, Concat("online row is too long: ", length, " bytes"),
                        {.file = {}, .line = 0, .column = 0, .row = static_cast<int64_t>(row)});
     }
-    added.value_bytes = static_cast<uint32_t>(length);
-    rows_.push_back(added);
+    rows_.push_back({.rank = 0,
+                     .part = static_cast<uint32_t>(parts_.size() - 1),
+                     .place = static_cast<uint32_t>(place),
+                     .key_bytes = static_cast<uint32_t>(rows.keys[row].size()),
+                     .value_bytes = static_cast<uint32_t>(length),
+                     .event_time = rows.event_times[row],
+                     .created_time = rows.created_times[row]});
+    gathered_bytes_ += part.size() - place;
     GNOMON_RETURN_NOT_OK(Hold(context));
-    if (bytes_.size() + rows_.size() * sizeof(Row) > kBufferBytes)
+    if (gathered_bytes_ + rows_.size() * sizeof(Row) > kBufferBytes)
       GNOMON_RETURN_NOT_OK(Flush(context));
   }
   return Status::OK();
 }
 
+int64_t PackedWriter::MemoryBytes() const {
+  const size_t open = parts_.empty() ? 0 : parts_.back().capacity();
+  return static_cast<int64_t>(closed_bytes_ + open + rows_.capacity() * sizeof(Row));
+}
+
 Status PackedWriter::Hold(const Context& context) {
-  const auto needed = static_cast<int64_t>(bytes_.capacity() + rows_.capacity() * sizeof(Row));
+  const int64_t needed = MemoryBytes();
   if (needed <= held_.bytes()) [[likely]]
     return Status::OK();
   if (held_.budget() != context.memory) held_ = MemoryReservation(context.memory);
@@ -83,7 +103,7 @@ Status PackedWriter::Hold(const Context& context) {
   const bool fits = limit == 0 || needed <= limit / kShareOfBudget;
   if (fits && held_.TryGrow(needed - held_.bytes())) return Status::OK();
   GNOMON_RETURN_NOT_OK(Flush(context));
-  bytes_ = {};
+  parts_ = {};
   rows_ = {};
   held_.Clear();
   return Status::OK();
@@ -103,25 +123,29 @@ void PackedWriter::Sort() {
   std::ranges::sort(rows_, [&](const Row& left, const Row& right) {
     if (left.rank != right.rank) return left.rank < right.rank;
     const int order = KeyOf(left).compare(KeyOf(right));
-    return order != 0 ? order < 0 : left.place < right.place;
+    if (order != 0) return order < 0;
+    return left.part != right.part ? left.part < right.part : left.place < right.place;
   });
 }
 
 Status PackedWriter::Flush(const Context& context) {
   if (rows_.empty()) return Status::OK();
   Sort();
-  const std::string_view bytes = bytes_;
   size_t written = 0;
   for (const Row& row : rows_) {
     if (++written % kRowsBetweenChecks == 0) GNOMON_RETURN_NOT_OK(context.Check());
-    upsert_.BindBlob(1, bytes.substr(row.place, row.key_bytes));
+    upsert_.BindBlob(1, KeyOf(row));
     upsert_.BindInt(2, row.event_time);
     upsert_.BindInt(3, row.created_time);
-    upsert_.BindBlob(4, bytes.substr(row.place + row.key_bytes, row.value_bytes));
+    upsert_.BindBlob(4, ValueOf(row));
     GNOMON_RETURN_NOT_OK(upsert_.Execute());
   }
   rows_.clear();
-  bytes_.clear();
+  parts_.resize(1);
+  parts_.front().clear();
+  closed_bytes_ = 0;
+  gathered_bytes_ = 0;
+  held_.Shrink(std::max<int64_t>(0, held_.bytes() - MemoryBytes()));
   return Status::OK();
 }
 

@@ -362,7 +362,8 @@ TEST_CASE(
     "wins") {
   MemoryBudget budget("test", 100 << 20);
   Context context;
-  SUBCASE("without a budget") {}
+  size_t row_bytes = size_t{20} << 20;
+  SUBCASE("without a budget") { row_bytes = size_t{40} << 20; }
   SUBCASE("with one that holds a single row") { context.memory = &budget; }
   const TemporaryFolder folder = test::MakeTemporaryFolder();
   const auto store = OpenAt(folder.path() + "/online.db");
@@ -373,7 +374,7 @@ TEST_CASE(
   const std::vector<std::pair<std::string, int64_t>> rows = {
       {"b", 2}, {"a", 1}, {"b", 1}, {"a", 2}, {"a", 0}};
   for (size_t i = 0; i < rows.size(); ++i) {
-    const std::string value(size_t{20} << 20, static_cast<char>('0' + i));
+    const std::string value(row_bytes, static_cast<char>('0' + i));
     const auto batch = ValueOf(
         test::TableOfSchema(table.schema, Concat("[[\"", value, "\"]]"))->CombineChunksToBatch());
     CHECK_OK(writer->Write(context,
