@@ -32,6 +32,11 @@ constexpr int kLastSetNumber = 29;
 constexpr int kNullNumber = 19;
 constexpr uint32_t kListValues = 1;  // the field of BytesList, Int64List, ... with the values
 
+bool IsUtf8(std::string_view text) {
+  arrow::util::InitializeUTF8();  // without it all texts are
+  return arrow::util::ValidateUTF8(text);
+}
+
 Wire WireOf(ValueType::Base base) {
   switch (base) {
     case ValueType::kBytes:
@@ -80,7 +85,7 @@ Status AppendBare(const arrow::Array& column, ValueType::Base base, int64_t row,
       return Status::OK();
     case Wire::kBytes: {
       const std::string_view bytes = static_cast<const arrow::BinaryArray&>(column).GetView(row);
-      if (base == ValueType::kString && !arrow::util::ValidateUTF8(bytes))
+      if (base == ValueType::kString && !IsUtf8(bytes))
         return Error(ErrorKind::kUser, "text is not valid UTF-8");
       AppendVarint(bytes.size(), out);
       out->append(bytes);
@@ -151,7 +156,7 @@ bool ReadBare(ProtobufReader* reader, ValueType::Base base, arrow::ArrayBuilder*
   if (WireOf(base) == Wire::kBytes) {
     std::string_view bytes;
     if (!reader->Bytes(&bytes)) return false;
-    if (base == ValueType::kString && !arrow::util::ValidateUTF8(bytes)) return false;
+    if (base == ValueType::kString && !IsUtf8(bytes)) return false;
     *status = static_cast<arrow::BinaryBuilder*>(builder)->Append(bytes);
     return true;
   }
