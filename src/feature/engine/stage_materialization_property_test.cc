@@ -100,7 +100,8 @@ std::string RandomDefinitions(Random& random) {
     return random.One<std::string>({"[key]", "[shop]", "[key, shop]", "[]"});
   };
   const auto window = [&] {
-    return random.One<std::string>({"", ", time_window: 3h", ", time_window: 1d"});
+    return random.One<std::string>(
+        {"", ", time_window: 3h", ", time_window: 1d", ", time_window: 1d, slide_interval: 40min"});
   };
   const std::string steps =
       Concat("transformations: {twice: ",
@@ -122,7 +123,9 @@ std::string RandomDefinitions(Random& random) {
                  "}, {column: twice, function: trail_or_empty, name: path", window(), "}]}\n");
   text += Concat("  - {name: finite, entities: ", keys(),
                  ", source: b, aggregations: [{column: n, function: sum, name: total, time_window: "
-                 "5h}]}\n");
+                 "5h",
+                 random.One<std::string>({"", ", slide_interval: 1s", ", slide_interval: 2h"}),
+                 "}]}\n");
   text += Concat("  - {name: above, entities: ", common,
                  ", source_views: [plain], transformations: {more: x + 1}, schema: [{name: more, "
                  "dtype: Float64}, {name: n, dtype: Int64}]}\n");
