@@ -186,6 +186,8 @@ void JobRun::KeepBlocks(PartitionState& state, const std::vector<BlockDescriptor
   state.to_run = false;
   state.has_blocks = true;
   state.num_done += 1;
+  state.failures = 0;
+  state.lost = 0;
   state.blocks = blocks;
   state.bytes = 0;
   for (const BlockDescriptor& block : blocks) state.bytes += block.bytes;

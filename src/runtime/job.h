@@ -64,7 +64,8 @@ struct JobPlan {
 
 /// When a task is tried again. Only errors that are retryable are; the number of attempts that were
 /// lost with their node or their inputs is bounded on its own, so that a task which kills its
-/// worker does not run for ever.
+/// worker does not run for ever. Both count anew once an attempt has won: that its blocks are lost
+/// later, and made again, is no fault of the task.
 struct RetryPolicy {
   int max_attempts = 4;
   int max_lost_attempts = 8;

@@ -30,8 +30,8 @@ struct PartitionState {
 
   // What happened.
   int32_t attempts = 0;
-  int failures = 0;
-  int lost = 0;
+  int failures = 0;  // since an attempt won
+  int lost = 0;      // the same
   int num_running = 0;
   double not_before = 0;
 };

@@ -1,10 +1,13 @@
 #include "runtime/job.h"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include <doctest/doctest.h>
 
 #include "runtime/local/local_backend.h"
+#include "runtime/simulated/simulated_backend.h"
 #include "runtime/stage_fixture_internal.h"
 #include "tests/support/status.h"
 #include "tests/support/temporary.h"
@@ -130,10 +133,9 @@ TEST_CASE("a chosen attempt whose commit failed is kept for the next run of the 
   CHECK(test::ReadFolder(out).rows.size() == 1200);
 }
 
-// Gives the outcomes of all tasks at once.
-class AllAtOnce : public Backend {
+class ForwardingBackend : public Backend {
  public:
-  explicit AllAtOnce(Backend& inner) : inner_(inner) {}
+  explicit ForwardingBackend(Backend& inner) : inner_(inner) {}
   std::string name() const override { return inner_.name(); }
   std::vector<NodeInfo> Nodes() const override { return inner_.Nodes(); }
   double Now() const override { return inner_.Now(); }
@@ -141,9 +143,8 @@ class AllAtOnce : public Backend {
     return inner_.Submit(context, node, task);
   }
   Result<std::vector<TaskOutcome>> Wait(const Context& context, std::span<const TaskId> tasks,
-                                        WaitFor, double seconds) override {
-    num_waits_ += 1;
-    return inner_.Wait(context, tasks, WaitFor::kAll, seconds);
+                                        WaitFor wait_for, double seconds) override {
+    return inner_.Wait(context, tasks, wait_for, seconds);
   }
   void Cancel(TaskId task) override { inner_.Cancel(task); }
   BlockStore& blocks() override { return inner_.blocks(); }
@@ -160,10 +161,23 @@ class AllAtOnce : public Backend {
     return inner_.CallActor(context, actor, method, payload);
   }
   void KillActor(ActorId actor) override { inner_.KillActor(actor); }
-  int num_waits() const { return num_waits_; }
 
  private:
   Backend& inner_;
+};
+
+// Gives the outcomes of all tasks at once.
+class AllAtOnce : public ForwardingBackend {
+ public:
+  using ForwardingBackend::ForwardingBackend;
+  Result<std::vector<TaskOutcome>> Wait(const Context& context, std::span<const TaskId> tasks,
+                                        WaitFor, double seconds) override {
+    num_waits_ += 1;
+    return ForwardingBackend::Wait(context, tasks, WaitFor::kAll, seconds);
+  }
+  int num_waits() const { return num_waits_; }
+
+ private:
   int num_waits_ = 0;
 };
 
@@ -180,6 +194,52 @@ TEST_CASE("a job that fails gives up what ended together with the failure, and w
     CHECK(backend.blocks().stats().blocks == 0);
   }
   CHECK(backend.num_waits() == 2);
+}
+
+// Kills the node that got the n-th task, for the numbers it is given.
+class Killer : public ForwardingBackend {
+ public:
+  Killer(SimulatedBackend& inner, std::set<int> deadly)
+      : ForwardingBackend(inner), simulated_(inner), deadly_(std::move(deadly)) {}
+  Result<TaskId> Submit(const Context& context, NodeId node, const Task& task) override {
+    auto id = ForwardingBackend::Submit(context, node, task);
+    if (deadly_.contains(++num_submitted_)) simulated_.KillNode(node);
+    return id;
+  }
+  int num_submitted() const { return num_submitted_; }
+
+ private:
+  SimulatedBackend& simulated_;
+  const std::set<int> deadly_;
+  int num_submitted_ = 0;
+};
+
+TEST_CASE("lost attempts are counted from the last one that won, whose blocks a later loss took") {
+  StageRegistry registry;
+  RequireOk(test::RegisterTestStages(registry));
+  JobPlan plan{.name = "chain", .stages = {}};
+  plan.stages.push_back(
+      {.name = "source", .function = "generate", .fragment = {}, .arguments = {"1 100"}});
+  for (const char* name : {"middle", "end"}) {
+    plan.stages.push_back({.name = name,
+                           .function = "mix",
+                           .fragment = "map",
+                           .inputs = {{static_cast<int>(plan.stages.size()) - 1}}});
+  }
+  plan.stages.back().keep_output = true;
+  const JobOptions options{.retry = {.max_lost_attempts = 3, .first_delay_seconds = 0.01}};
+  // One node: with it all blocks are lost. Of the tasks these are the source's but for the third,
+  // which is the middle's, and the seventh, the end's.
+  const auto one = MakeSimulatedBackend(registry, {.num_nodes = 1});
+  Killer often(*one, {1, 3, 4, 7, 8});
+  const JobResult result = ValueOf(RunJob({}, often, plan, options));
+  CHECK(often.num_submitted() == 11);
+  CHECK(result.stats.lost == 5);
+  one->Release(result.outputs[2][0]);
+
+  const auto other = MakeSimulatedBackend(registry, {.num_nodes = 1});
+  Killer in_a_row(*other, {1, 2, 3});
+  CHECK_ERROR(RunJob({}, in_a_row, plan, options), ErrorKind::kUnavailable, "attempt 3");
 }
 
 TEST_CASE("a consumer reads the outputs that its edge knows, and no others") {
