@@ -50,12 +50,9 @@ Cell RandomTime(Random& random) {
 
 std::shared_ptr<arrow::Array> ArrayOf(const std::shared_ptr<arrow::DataType>& type,
                                       const std::vector<Cell>& cells) {
-  const auto builder = ValueOf(arrow::MakeBuilder(type));
-  for (const Cell& cell : cells) {
-    RequireOk(cell ? static_cast<arrow::TimestampBuilder&>(*builder).Append(*cell)
-                   : builder->AppendNull());
-  }
-  return ValueOf(builder->Finish());
+  arrow::Int64Builder builder;
+  for (const Cell& cell : cells) RequireOk(cell ? builder.Append(*cell) : builder.AppendNull());
+  return ValueOf(ValueOf(builder.Finish())->View(type));
 }
 
 std::shared_ptr<arrow::Table> RowsOf(const arrow::Table& rows, const std::vector<int64_t>& places) {
