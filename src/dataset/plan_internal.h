@@ -63,11 +63,6 @@ std::string PartitionText(const std::string& column);
 /// partition columns.
 std::shared_ptr<arrow::Schema> FullScanSchema(const ScanSpec& spec);
 
-/// The type that holds every integer of both; null when the types are not equal and not both
-/// integers.
-std::shared_ptr<arrow::DataType> WiderType(const std::shared_ptr<arrow::DataType>& left,
-                                           const std::shared_ptr<arrow::DataType>& right);
-
 /// Types of the output key columns of a full join, null when no type holds both.
 std::shared_ptr<arrow::DataType> CommonKeyType(const std::shared_ptr<arrow::DataType>& left,
                                                const std::shared_ptr<arrow::DataType>& right);

@@ -98,12 +98,8 @@ Status CheckKeyPairs(const arrow::Schema& left, const std::vector<std::string>& 
   return Status::OK();
 }
 
-DataTypePtr WiderType(const DataTypePtr& left, const DataTypePtr& right) {
-  return table::WiderType(left, right);
-}
-
 DataTypePtr CommonKeyType(const DataTypePtr& left, const DataTypePtr& right) {
-  if (const auto wider = WiderType(left, right)) return wider;
+  if (const auto wider = table::WiderType(left, right)) return wider;
   if (left->id() == arrow::Type::NA) return right;
   if (right->id() == arrow::Type::NA) return left;
   if (table::IsTime(*left) && table::IsTime(*right))
@@ -214,7 +210,7 @@ SchemaResult CheckSpec(UnionSpec* /*spec*/, const std::vector<Plan>& inputs) {
     }
     for (size_t column = 0; column < fields.size(); ++column) {
       const auto& field = other.field(static_cast<int>(column));
-      const auto type = WiderType(fields[column]->type(), field->type());
+      const auto type = table::WiderType(fields[column]->type(), field->type());
       if (type == nullptr) {
         return Error(ErrorKind::kUser, "column ", Quoted(field->name()), " of input ", i, " is ",
                      field->type()->ToString(), ", of the first input ",
